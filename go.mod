@@ -1,0 +1,9 @@
+module github.com/plyfs/plyfs
+
+go 1.26.0
+
+require (
+	github.com/hanwen/go-fuse/v2 v2.12.1
+	golang.org/x/sys v0.49.0
+	pgregory.net/rapid v1.3.0
+)
