@@ -36,14 +36,15 @@ var overrideTypes = [...]struct {
 // writes it (the mode may hold the file type), or with ":type" behind it as
 // containers/storage does. Where both say a type, the word wins. As there,
 // what follows a known type is ignored. For devices "block-MAJ-MIN" and, since
-// the rewrite of fuse-overlayfs reads it so, "block:MAJ:MIN" are taken.
+// the rewrite of fuse-overlayfs reads it so, "block:MAJ:MIN" are taken. Ids
+// from 2^31 on are negative numbers where fuse-overlayfs wrote them.
 func ParseOverride(v []byte) (Override, error) {
 	var o Override
 	if len(v) > overrideMax {
 		return o, badValue("override_stat: too long")
 	}
-	uid, v, ok1 := cutNumber(v, 10, ':')
-	gid, v, ok2 := cutNumber(v, 10, ':')
+	uid, v, ok1 := cutID(v)
+	gid, v, ok2 := cutID(v)
 	mode, v, ok3 := cutNumber(v, 8, ':')
 	if !ok1 || !ok2 || !ok3 {
 		return o, badValue("override_stat: not uid:gid:octalmode[:type]")
@@ -94,6 +95,15 @@ func (o *Override) parseDevice(v []byte) error {
 		}
 	}
 	return badValue("override_stat: device without major and minor number")
+}
+
+// cutID reads an id up to ':': printf's %d of an unsigned number.
+func cutID(v []byte) (id uint32, rest []byte, ok bool) {
+	if len(v) == 0 || v[0] != '-' {
+		return cutNumber(v, 10, ':')
+	}
+	id, rest, ok = cutNumber(v[1:], 10, ':')
+	return -id, rest, ok && id <= 1<<31
 }
 
 // cutNumber reads an unsigned 32-bit number up to sep or the end. rest is nil
