@@ -1,0 +1,151 @@
+package fstest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// everything is what must be the same after a second mount by plyfs.
+const everything = WithTimes | WithIno | WithNlink | WithXattrs
+
+// shown is what kernel overlayfs and plyfs must show alike. Link counts of
+// files whose other names lie in a lower are not among it, inode numbers
+// neither.
+const shown = WithTimes | WithXattrs
+
+// lowerState is what no operation on the mount may change: everything but
+// the access times.
+func lowerState(t *testing.T, m *Mount) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	if m.v.Kind == Plain {
+		return all
+	}
+	for _, l := range m.Lowers {
+		s, err := Snapshot(l, everything|WithCtime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p, d := range s {
+			all[filepath.Base(l)+"/"+p] = d
+		}
+	}
+	return all
+}
+
+// aftermath unmounts and looks at what was left.
+func aftermath(t *testing.T, m *Mount, before map[string]string) {
+	if m.v.Kind == Plain {
+		if err := m.Down(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	view, viewErr := Snapshot(m.Dir, everything)
+	t.Run("after the run the mount can be walked", func(t *testing.T) {
+		if viewErr != nil {
+			t.Error(viewErr)
+		}
+	})
+	t.Run("the server ends with the mount", func(t *testing.T) {
+		if err := m.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("no lower was touched", func(t *testing.T) {
+		if d := Diff("before", before, "after", lowerState(t, m)); d != "" {
+			t.Error(d)
+		}
+	})
+	if m.Upper == "" {
+		return
+	}
+	t.Run("the work directory is empty", func(t *testing.T) { workIsEmpty(t, m) })
+	if viewErr != nil {
+		return
+	}
+	t.Run("a second mount shows the same", func(t *testing.T) {
+		os.RemoveAll(filepath.Join(m.Work, "work", "incompat")) // volatile: ours to remove
+		if err := m.Up(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Snapshot(m.Dir, everything)
+		if derr := m.Down(); derr != nil {
+			t.Error(derr)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.v.Kind == Overlay {
+			return // it keeps no inode numbers of special files
+		}
+		if d := Diff("first", view, "second", again); d != "" {
+			t.Error(d)
+		}
+	})
+	if m.v.Kind == Plyfs && !m.v.ForeignUpper && m.v.Who != User {
+		t.Run("kernel overlayfs shows the same", func(t *testing.T) { kernelShowsTheSame(t, m) })
+	}
+}
+
+// workIsEmpty allows what a mount is to leave: its own directories, empty,
+// the records of plyfs and the mark of a volatile mount.
+func workIsEmpty(t *testing.T, m *Mount) {
+	filepath.WalkDir(m.Work, func(p string, d os.DirEntry, err error) error {
+		rel, _ := filepath.Rel(m.Work, p)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case rel == "plyfs", rel == "index", rel == filepath.Join("work", "incompat"):
+			return filepath.SkipDir
+		case rel != "." && rel != "work":
+			t.Errorf("left behind in the work directory: %s", rel)
+		}
+		return nil
+	})
+}
+
+// kernelShowsTheSame mounts the upper with kernel overlayfs.
+func kernelShowsTheSame(t *testing.T, m *Mount) {
+	if err := m.Up(); err != nil {
+		t.Fatal(err)
+	}
+	ours, err := Snapshot(m.Dir, shown)
+	if derr := m.Down(); derr != nil {
+		t.Error(derr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.RemoveAll(filepath.Join(m.Work, "work", "incompat"))
+	k := *m
+	k.extra, k.server = nil, nil
+	k.v = &Variant{Kind: Overlay, Who: m.v.Who}
+	if m.v.Who != Root {
+		k.v.Options = []string{"userxattr"}
+	}
+	if err := k.Up(); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := Snapshot(k.Dir, shown)
+	if derr := k.Down(); derr != nil {
+		t.Error(derr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// With a private index plyfs shows what was written through one name
+	// under every name of a lower hard link; in the kernel's view of the
+	// upper the names that were never seen keep the old file.
+	for p := range ours {
+		if strings.Contains(p, "/unseen-") {
+			delete(ours, p)
+			delete(theirs, p)
+		}
+	}
+	if d := Diff("plyfs", ours, "kernel", theirs); d != "" {
+		t.Error(d)
+	}
+}
