@@ -81,12 +81,14 @@ type Options struct {
 	// before it answers EXDEV: rename_limit=BYTES (default DefaultRenameLimit).
 	RenameLimit uint64
 
-	AllowOther, AllowRoot     bool
-	NoDev, NoSuid, NoExec     bool // as asked; what a mount in fact gets is decided by cmd
-	Dev, Suid, Exec           bool // explicit dev, suid, exec
-	NoAtime                   bool
-	FSName                    string
-	Keep                      []string // unknown options that a lenient caller kept
+	AllowOther, AllowRoot bool
+	NoDev, NoSuid, NoExec bool // as asked; what a mount in fact gets is decided by cmd
+	Dev, Suid, Exec       bool // explicit dev, suid, exec
+	NoAtime               bool
+	FSName                string
+	Keep                  []string // unknown options that a lenient caller kept
+
+	Debug bool // debug: trace every request and stay in the foreground, as -d does
 }
 
 // DefaultRenameLimit is the bytes that a rename of a lower directory copies

@@ -1,5 +1,11 @@
 package layer
 
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
 // Dir is one layer's root directory.
 type Dir struct {
 	Path string // as the user gave it; for messages only, never opened again
@@ -14,3 +20,34 @@ type Stack struct {
 	Upper *Dir  // nil when the mount is read-only
 	Work  *Dir  // nil when Upper is
 }
+
+// Close closes all directories. It may be called twice.
+func (s *Stack) Close() error {
+	var errs []error
+	for _, d := range s.dirs() {
+		if d.FD >= 0 {
+			errs = append(errs, unix.Close(d.FD))
+			d.FD = -1
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// dirs lists every directory of the stack.
+func (s *Stack) dirs() []*Dir {
+	out := make([]*Dir, 0, len(s.Lower)+2)
+	for i := range s.Lower {
+		out = append(out, &s.Lower[i])
+	}
+	for _, d := range []*Dir{s.Upper, s.Work} {
+		if d != nil {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// id identifies a directory for as long as it is open.
+type id struct{ dev, ino uint64 }
+
+func (d *Dir) id() id { return id{d.Dev, d.Ino} }

@@ -1,0 +1,41 @@
+package layer
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// CheckMountPoint says whether a union of s can be mounted on path. A place
+// inside a layer would make the server walk into its own mount and wait for
+// itself. On top of a lower layer is fine, as it is for the kernel: the layers
+// were opened before and stay reachable below.
+func (s *Stack) CheckMountPoint(path string, live bool) error {
+	fd, err := retry(func() (int, error) {
+		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return openError("mount point", path, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("mount point %s: cannot stat: %w", path, err)
+	}
+	d := Dir{Path: path, FD: fd, Dev: st.Dev, Ino: st.Ino}
+	for _, l := range []*Dir{s.Upper, s.Work} {
+		if l != nil && l.id() == d.id() {
+			return fmt.Errorf("mount point %s is the %s: mount on a directory of its own", path, s.role(l))
+		}
+	}
+	marks := make(map[id]*Dir)
+	for _, l := range s.dirs() {
+		if !live || l == s.Upper || l == s.Work {
+			marks[l.id()] = l
+		}
+	}
+	if at := d.inside(marks, make(map[id]bool)); at != nil {
+		return fmt.Errorf("mount point %s is inside %s %s, and the union would contain itself: mount on a directory outside of the layers", path, s.role(at), at.Path)
+	}
+	return nil
+}
