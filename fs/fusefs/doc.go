@@ -1,0 +1,39 @@
+// Package fusefs translates FUSE requests to the merged tree and its answers
+// back: the transport, the INIT negotiation, the mounting and unmounting. It
+// is the only room that sees go-fuse. It knows nothing of layers: everything
+// that a request means is asked of a [Tree], which union.FS is.
+//
+// # Who decodes what
+//
+// The wire types are go-fuse's. Requests that come often are decoded by hand
+// (ops.go lists them) with no allocation: names are strings that lie in the
+// request buffer, the structs handed to the Tree belong to the reader. The rare
+// ones go through go-fuse's ProtocolServer, which is fed the INIT that was
+// agreed on, so that it knows the sizes of that kernel's structs (rare.go).
+// Every request is bounds-checked before anything looks into it; a malformed one
+// is answered EINVAL or EIO. A panic in a handler is EIO for that request, its
+// stack goes to the log, and the server lives on.
+//
+// # Goroutines
+//
+//   - readers: Config.Readers of them, for as long as the mount lives. Each
+//     reads a request, handles it and writes the reply, in its own buffers.
+//   - slow tasks: what may take long (fsync, copies, the first write to a lower
+//     file: [slow.go] has the rules) is copied out of the reader's buffer and
+//     handled on a goroutine of its own, at most maxSlow at a time, the others
+//     wait in a queue. So a look-up never waits for an fsync.
+//
+// Serve returns when the kernel says that the mount is gone and the last slow
+// task has ended; nothing is left running then, and the descriptor is closed.
+//
+// # Locks
+//
+// None of these is held while the Tree is called, and none is taken while
+// another is held:
+//
+//	slowPool.mu   the queue of slow tasks
+//	tracer.mu     one trace line at a time
+//	Server.mu     the list of counter shards
+//
+// The negotiated settings are an atomic pointer, written once, by INIT.
+package fusefs

@@ -1,0 +1,169 @@
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/layer"
+)
+
+// Server serves a tree to the kernel, over the descriptor of one mount.
+type Server struct {
+	tree  Tree
+	dev   device
+	cfg   Config // immutable
+	log   *log.Logger
+	trace *tracer // nil = off
+
+	// set is what was agreed on at INIT; nil until then.
+	set  atomic.Pointer[settings]
+	slow slowPool
+
+	ready     chan struct{} // closed when INIT has been answered
+	readyOnce sync.Once
+	done      chan struct{} // closed when Serve returns
+	err       error         // why the session can't be served; immutable
+
+	mu     sync.Mutex
+	shards []*shard // protected by mu; grows only
+}
+
+// NewServer makes a server for a mounted /dev/fuse descriptor, which it owns
+// from then on: Serve closes it.
+func NewServer(fd int, t Tree, c Config) *Server {
+	// Readers wait in read(2); EAGAIN would make them spin.
+	_ = unix.SetNonblock(fd, false) // fails for what is no descriptor: the first read says so
+	return newServer(fdDevice(fd), t, c)
+}
+
+func newServer(dev device, t Tree, c Config) *Server {
+	s := &Server{
+		tree:  t,
+		dev:   dev,
+		cfg:   c,
+		log:   c.Log,
+		ready: make(chan struct{}),
+		done:  make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = log.Default()
+	}
+	if c.Trace != nil {
+		s.trace = &tracer{w: c.Trace}
+	}
+	if c.Session != nil {
+		if s.err = s.setUp(c.Session); s.err == nil {
+			s.isReady()
+		}
+	}
+	return s
+}
+
+// noOptions is what a Config without Options means.
+var noOptions layer.Options
+
+func (s *Server) options() *layer.Options {
+	if s.cfg.Options == nil {
+		return &noOptions
+	}
+	return s.cfg.Options
+}
+
+func (s *Server) isReady() { s.readyOnce.Do(func() { close(s.ready) }) }
+
+// Serve answers requests until the mount is gone, waits for what is still
+// being done, and closes the descriptor. It may be called once.
+func (s *Server) Serve() error {
+	defer close(s.done)
+	if s.err != nil {
+		return errors.Join(s.err, s.dev.close())
+	}
+	n := s.cfg.readers()
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			errs[i] = s.readLoop()
+		}()
+	}
+	wg.Wait()
+	s.slow.wait()
+	for _, err := range errs {
+		if err != nil { // all readers have the same trouble: one line is enough
+			_ = s.dev.close()
+			return err
+		}
+	}
+	if err := s.dev.close(); err != nil {
+		return fmt.Errorf("close of /dev/fuse: %w", err)
+	}
+	return nil
+}
+
+// WaitReady returns when the mount answers: nil when INIT has been agreed on,
+// an error when Serve ended before that.
+func (s *Server) WaitReady() error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.done:
+	}
+	select {
+	case <-s.ready: // both: it was ready, and is over by now
+		return nil
+	default:
+		return errors.New("the mount ended before the kernel and the server had agreed on a protocol: see the log")
+	}
+}
+
+// Session is what was agreed on with the kernel; nil before WaitReady. It must
+// not be changed.
+func (s *Server) Session() *Session {
+	if set := s.set.Load(); set != nil {
+		return set.session
+	}
+	return nil
+}
+
+// newWorker makes a reader's worker.
+func (s *Server) newWorker(b *buffers) *worker {
+	return &worker{s: s, shard: s.newShard(), out: b.out}
+}
+
+// readLoop is one reader. It ends with nil when the mount is gone.
+func (s *Server) readLoop() error {
+	b, err := newBuffers()
+	if err != nil {
+		return err
+	}
+	defer b.free()
+	w := s.newWorker(b)
+	for {
+		n, e := s.dev.read(b.in)
+		switch e {
+		case 0:
+		case syscall.EINTR, syscall.EAGAIN, syscall.ENOENT: // ENOENT: the request was withdrawn
+			continue
+		case syscall.ENODEV:
+			return nil
+		default:
+			return fmt.Errorf("/dev/fuse can't be read any more: %w", e)
+		}
+		k := w.handle(b.in[:n])
+		if k == 0 {
+			continue
+		}
+		w.send(k)
+		if w.op == &ops[opInit] && w.set == nil && s.set.Load() != nil {
+			s.isReady()
+		}
+	}
+}
