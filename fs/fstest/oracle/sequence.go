@@ -1,0 +1,218 @@
+package oracle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/plyfs/plyfs/fs/fstest/treedump"
+)
+
+// World is where sequences are played, one after the other.
+type World struct {
+	Mode *Mode
+	// Kernel is what is right, Subject what is compared with it.
+	Kernel, Subject Filesystem
+	// Scratch is an empty directory; Disk one that is not on a tmpfs.
+	Scratch, Disk string
+	count         int
+}
+
+// sequence is one being played.
+type sequence struct {
+	*World
+	t     *rapid.T
+	setup Setup
+	base  string
+	k, p  *Side
+	lower []string
+	built []*treedump.Tree // the lowers as built
+	stop  *Difference      // ended early, for this reason
+}
+
+// Run plays one sequence. It fails t at the first disagreement.
+func (w *World) Run(t *rapid.T) {
+	s := &sequence{World: w, t: t, setup: setupGen(w.Mode).Draw(t, "over")}
+	if err := s.open(); err != nil {
+		s.close()
+		t.Fatalf("set-up: %v", err)
+	}
+	defer s.close()
+	if rapid.IntRange(0, 3).Draw(t, "look first") == 1 {
+		s.compare("before the first operation", true)
+	}
+	for range rapid.IntRange(5, 40).Draw(t, "operations") {
+		s.step()
+		if s.stop != nil {
+			t.Logf("ended early: %s", s.stop.Name)
+			return
+		}
+	}
+	s.finish()
+}
+
+// open builds the layers and mounts both sides.
+func (s *sequence) open() error {
+	s.count++
+	s.base = filepath.Join(s.Scratch, fmt.Sprint(s.count))
+	if s.setup.Disk {
+		s.base = filepath.Join(s.Disk, fmt.Sprint(s.count))
+	}
+	if err := os.Mkdir(s.base, 0o755); err != nil {
+		return err
+	}
+	if !s.setup.Disk {
+		if err := unix.Mount("tmpfs", s.base, "tmpfs", 0, "mode=755"); err != nil {
+			return err
+		}
+	}
+	for i, l := range s.setup.Lower {
+		dir := filepath.Join(s.base, fmt.Sprintf("l%d", i+1))
+		if err := errors.Join(os.Mkdir(dir, 0o755), l.Build(dir, s.Mode.Prefix())); err != nil {
+			return err
+		}
+		tree, err := treedump.Take(dir)
+		if err != nil {
+			return err
+		}
+		s.lower, s.built = append(s.lower, dir), append(s.built, tree)
+	}
+	s.k = newSide(s.Kernel, filepath.Join(s.base, "k"), s.lower, s.Mode, s.setup.Links)
+	s.p = newSide(s.Subject, filepath.Join(s.base, "p"), s.lower, s.Mode, s.setup.Links)
+	for _, side := range []*Side{s.k, s.p} {
+		if err := side.prepare(s.setup.Upper, s.Mode.Prefix()); err != nil {
+			return err
+		}
+		if err := side.mount(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close leaves nothing behind, whatever the sequence did.
+func (s *sequence) close() {
+	for _, side := range []*Side{s.k, s.p} {
+		if side == nil {
+			continue
+		}
+		side.release()
+		if side.mounted() {
+			_ = side.FS.Unmount(side.Args.Dir)
+		}
+		for side.mounted() && unix.Unmount(side.Args.Dir, unix.MNT_DETACH|unix.MNT_FORCE) == nil {
+		}
+	}
+	if !s.setup.Disk {
+		_ = unix.Unmount(s.base, unix.MNT_DETACH)
+	}
+	_ = os.RemoveAll(s.base)
+}
+
+// step draws one operation and plays it on both sides.
+func (s *sequence) step() {
+	o := opGen(s.Mode, survey(s.k.Args.Dir)).Draw(s.t, "op")
+	switch {
+	case o.Kind == opSwap && !s.setup.Links:
+		s.remount(true)
+		return
+	case o.Kind == opSwap || o.Kind == opRemount:
+		s.remount(false)
+		return
+	}
+	k := s.k.Play(&o)
+	var p Result
+	switch {
+	case k.Errno != "EXDEV" || o.Kind != opRename:
+		p = s.p.Play(&o)
+	case !s.moveByHand(s.k, &o):
+		return
+	default:
+		k = s.moved(s.k, &o)
+		if p = s.p.Play(&o); p.Errno == "EXDEV" && s.selfTest() && s.moveByHand(s.p, &o) {
+			p = s.moved(s.p, &o)
+		}
+	}
+	if k == p {
+		return
+	}
+	if d := explain(s.Mode, &o, k, p); d != nil {
+		if d.Stop {
+			s.stop = d
+		}
+		return
+	}
+	s.t.Fatalf("%s disagrees:\n  %#v\n  %s: %s\n  %s: %s", o.Kind, o, s.k.FS.Name(), k, s.p.FS.Name(), p)
+}
+
+// moved is the result of a rename that was made by hand.
+func (s *sequence) moved(side *Side, o *Op) Result {
+	r := Result{Errno: "ok"}
+	if !o.Blind {
+		r.After = side.look(o)
+	}
+	return r
+}
+
+// selfTest says that overlayfs is compared with itself.
+func (s *sequence) selfTest() bool {
+	_, ok := s.Subject.(Kernel)
+	return ok
+}
+
+// finish compares what is left of a sequence, in every way.
+func (s *sequence) finish() {
+	k, p := s.compare("after the last operation", true)
+	s.remount(false)
+	k2, p2 := s.compare("after a remount", true)
+	s.same(s.k, k, k2)
+	s.same(s.p, p, p2)
+	if !s.setup.Links {
+		s.remount(true)
+		s.compare("after exchanging the uppers", true)
+	}
+	for i, dir := range s.lower {
+		now, err := treedump.Take(dir)
+		if err != nil {
+			s.t.Fatalf("lower %d: %v", i+1, err)
+		}
+		if d := treedump.Diff("built", s.built[i], "now", now, nil); len(d) > 0 {
+			s.t.Fatalf("lower %d was written:\n  %s", i+1, strings.Join(d, "\n  "))
+		}
+	}
+}
+
+// same says that a remounted filesystem shows what it showed.
+func (s *sequence) same(side *Side, before, after *treedump.Tree) {
+	if d := treedump.Diff("before", before, "after", after, wanted); len(d) > 0 {
+		s.t.Fatalf("the remounted %s shows something else:\n  %s", side.FS.Name(), strings.Join(d, "\n  "))
+	}
+}
+
+// remount unmounts both sides and mounts them again, each over its own upper
+// or over the other's.
+func (s *sequence) remount(swap bool) {
+	for _, side := range []*Side{s.k, s.p} {
+		if err := side.unmount(); err != nil {
+			s.t.Fatalf("%v", err)
+		}
+		if l := side.litter(); len(l) > 0 {
+			s.t.Fatalf("%s left in its work directory: %q", side.FS.Name(), l)
+		}
+	}
+	if swap {
+		a, b := &s.k.Args, &s.p.Args
+		a.Upper, b.Upper = b.Upper, a.Upper
+		a.Work, b.Work = b.Work, a.Work
+	}
+	for _, side := range []*Side{s.k, s.p} {
+		if err := side.mount(); err != nil {
+			s.t.Fatalf("%v", err)
+		}
+	}
+}
