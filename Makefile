@@ -1,0 +1,72 @@
+# plyfs: `make` alone lists what can be made.
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# mount(8) looks for its helpers here and nowhere else.
+SBINDIR ?= /sbin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# Static binaries: the same file runs in any container and any initramfs.
+export CGO_ENABLED := 0
+BUILD_FLAGS := -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$(VERSION)"
+
+# The race detector needs cgo and doesn't see the node table's memfd, so the
+# rooms below run twice: here with -race, and as they are with everything else.
+RACE_ROOMS := $(foreach d,sys layer dialect index node union fusefs fail,$(if $(wildcard fs/$(d)/*_test.go),./fs/$(d)))
+TEST_FLAGS := -count=1 -vet=off -timeout=25m
+
+# Kept by name for whoever runs them in parts: make test TESTS=./fs/union
+TESTS ?= ./...
+
+# How long `make soak` runs.
+SOAK ?= 1h
+
+# What `make bench` measures; more binaries: make bench BENCH="-plyfs new=/tmp/plyfs"
+BENCH ?=
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## static binaries in bin/
+	@mkdir -p bin
+	@if compgen -G 'cmd/plyfs/*.go' >/dev/null; then $(GO) build $(BUILD_FLAGS) -o bin/ ./cmd/...; fi
+
+demo: build ## a union of three layers as an unprivileged user, step by step
+	@integration/demo/demo.sh bin/plyfs
+
+setup: ## packages, /dev/fuse and the user that the tests need (as root; else says what is missing)
+	@integration/setup/setup.sh
+
+test: setup build ## everything that CI runs; installs what it needs
+	@( rc=0; \
+	if [[ '$(TESTS)' == ./... && -n '$(RACE_ROOMS)' ]]; then \
+		CGO_ENABLED=1 $(GO) test -json -race -short $(TEST_FLAGS) $(RACE_ROOMS) || rc=1; fi; \
+	$(GO) test -json -p 2 $(TEST_FLAGS) $(TESTS) || rc=1; \
+	exit $$rc ) 2>&1 | $(GO) run ./integration/report
+
+lint: ## formatting, vet, staticcheck, and the house rules
+	@files=$$($(GO) tool gofumpt -l .); [[ -z $$files ]] || { echo "not formatted (go tool gofumpt -w FILE):"; echo "$$files"; exit 1; }
+	@$(GO) vet ./...
+	@$(GO) tool staticcheck ./...
+	@$(GO) test -count=1 ./integration/house
+
+bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
+	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
+
+soak: setup build ## random operations against kernel overlayfs for SOAK=1h
+	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
+
+install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
+	install -D -m 0755 bin/plyfs $(DESTDIR)$(PREFIX)/bin/plyfs
+	mkdir -p $(DESTDIR)$(SBINDIR)
+	ln -sfn $(PREFIX)/bin/plyfs $(DESTDIR)$(SBINDIR)/mount.fuse3.plyfs
+
+clean: ## removes bin/
+	rm -rf bin
+
+.PHONY: help build demo setup test lint bench soak install clean
