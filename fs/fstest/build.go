@@ -3,7 +3,6 @@ package fstest
 import (
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -41,6 +40,9 @@ func (b builder) layer(dir string, t Tree) error {
 
 func (b builder) node(dir, p string, n Node) error {
 	full := filepath.Join(dir, p)
+	if n.raw {
+		return unix.Mknod(full, n.Mode, 0)
+	}
 	if n.isDir() {
 		if err := os.MkdirAll(full, 0o755); err != nil {
 			return err
@@ -50,9 +52,6 @@ func (b builder) node(dir, p string, n Node) error {
 		}
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Join(dir, path.Dir(p)), 0o755); err != nil {
-		return err
-	}
 	switch {
 	case n.white:
 		return unix.Mknod(full, unix.S_IFCHR, 0)
@@ -60,6 +59,10 @@ func (b builder) node(dir, p string, n Node) error {
 		return os.Link(filepath.Join(dir, n.Target), full)
 	}
 	switch typ := n.Mode & unix.S_IFMT; {
+	case typ == unix.S_IFREG && n.Data == "" && n.Hole == 0:
+		if err := unix.Mknod(full, unix.S_IFREG|0o644, 0); err != nil {
+			return err
+		}
 	case typ == unix.S_IFREG, b.override && (typ == unix.S_IFCHR || typ == unix.S_IFBLK):
 		if err := writeFile(full, n); err != nil {
 			return err
@@ -108,7 +111,7 @@ func (b builder) meta(full string, n Node) error {
 				return err
 			}
 		}
-		if !sym {
+		if !sym && n.Mode&0o7777 != 0o644 {
 			if err := unix.Chmod(full, n.Mode&0o7777); err != nil {
 				return err
 			}

@@ -38,6 +38,7 @@ type Case struct {
 
 	Needs Need
 	RO    bool // changes nothing: runs on read-only mounts, too
+	Big   bool // costs seconds to prepare: only on the variants that say so
 
 	// Not gives the reason why the case doesn't run on a kind of
 	// filesystem; Differs why something else is asserted there (ask
@@ -54,6 +55,10 @@ var families = []struct {
 	cases func() []Case
 }{
 	{"lookup", lookupCases},
+	{"readdir", readdirCases},
+	{"create", createCases},
+	{"dirs", dirsCases},
+	{"unlink", unlinkCases},
 }
 
 // Cases lists all cases, each with its family's name.
@@ -85,6 +90,9 @@ func (c *Case) refusal(v *Variant) string {
 	}
 	if v.ReadOnly && !c.RO {
 		return "the mount is read-only"
+	}
+	if c.Big && !v.Big {
+		return "its layers cost seconds to build"
 	}
 	if v.Smoke && c.Family != "smoke" && !c.RO {
 		return "smoke test only"

@@ -37,7 +37,7 @@ func isChild(v *Variant) bool { return os.Getenv(childEnv) == v.Name }
 func runAs(t *testing.T, v *Variant) {
 	u := require.User(t)
 	env := append(os.Environ(), childEnv+"="+v.Name, "HOME="+u.HomeDir, "USER="+u.Username)
-	if p, err := binary(); err == nil && v.Kind == Plyfs {
+	if p, err := plyfsBinary(); err == nil && v.Kind == Plyfs {
 		env = append(env, "PLYFS_BIN="+p)
 	}
 	switch v.Who {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -321,4 +322,14 @@ func (e *Env) listx(name string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// tick lets the kernel's coarse clock move on.
+func tick() { time.Sleep(12 * time.Millisecond) }
+
+// mtime is an object's modification time in nanoseconds.
+func (e *Env) mtime(name string) int64 {
+	e.T.Helper()
+	st := e.lstat(name)
+	return st.Mtim.Nano()
 }

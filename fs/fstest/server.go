@@ -28,7 +28,7 @@ type server struct {
 // Binary is the plyfs command: $PLYFS_BIN, or built from this module, once.
 func Binary(t testing.TB) string {
 	t.Helper()
-	p, err := binary()
+	p, err := plyfsBinary()
 	if err != nil {
 		require.Missing(t, "the plyfs binary: %v", err)
 	}
@@ -36,8 +36,8 @@ func Binary(t testing.TB) string {
 }
 
 var (
-	binaryDir string
-	binary    = sync.OnceValues(buildBinary)
+	binaryDir   string
+	plyfsBinary = sync.OnceValues(buildBinary)
 )
 
 func buildBinary() (string, error) {
@@ -63,7 +63,7 @@ func buildBinary() (string, error) {
 
 // plyfsCommand runs a verb of the binary to its end.
 func plyfsCommand(args ...string) error {
-	bin, err := binary()
+	bin, err := plyfsBinary()
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (m *Mount) plyfs() (*server, error) {
 		s := &server{dir: m.Dir}
 		return s, plyfsCommand("mount", "-o", m.options(), m.Dir)
 	}
-	bin, err := binary()
+	bin, err := plyfsBinary()
 	if err != nil {
 		return nil, err
 	}

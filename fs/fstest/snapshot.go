@@ -99,7 +99,7 @@ func describe(dirfd int, name string, what Look) (string, error) {
 	switch typ {
 	case unix.S_IFREG:
 		fmt.Fprintf(&b, " size=%d", st.Size)
-		if what&WithoutData == 0 {
+		if what&WithoutData == 0 && st.Size > 0 {
 			b.WriteString(" " + contents(dirfd, name))
 		}
 	case unix.S_IFLNK:

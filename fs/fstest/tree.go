@@ -21,6 +21,7 @@ type Node struct {
 	Hole     int64 // bytes of hole before Data
 
 	hard, white, opaque bool
+	raw                 bool // made by one mknod, with no care for times
 }
 
 // Tree is a layer: what lies at each path, relative to the case's directory.
@@ -99,7 +100,7 @@ func (n Node) isDir() bool { return n.Mode&unix.S_IFMT == unix.S_IFDIR }
 func Many(dir, prefix string, n int) Tree {
 	t := Tree{dir: Dir()}
 	for i := range n {
-		t[path.Join(dir, prefix+num(i))] = Node{Mode: unix.S_IFREG | 0o644}
+		t[path.Join(dir, prefix+num(i))] = Node{Mode: unix.S_IFREG | 0o644, raw: true}
 	}
 	return t
 }

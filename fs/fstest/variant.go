@@ -27,6 +27,7 @@ type Variant struct {
 	Options      []string // of the mount, beside the layers
 	ReadOnly     bool     // no upper
 	Override     bool     // layers in the override_stat form
+	Big          bool     // has the cases that are costly to prepare
 	Smoke        bool     // only the families lookup-like and "smoke"
 	Daemon       bool     // the server goes to the background by itself
 	ForeignUpper bool     // the upper holds what kernel overlayfs would not show alike
@@ -35,16 +36,16 @@ type Variant struct {
 // Variants are those that CI runs.
 var Variants = []Variant{
 	{Name: "plain", Kind: Plain, Lowers: 1},
-	{Name: "overlay", Kind: Overlay, Lowers: 3},
+	{Name: "overlay", Kind: Overlay, Lowers: 3, Big: true},
 	{Name: "overlay-full", Kind: Overlay, Lowers: 3, Options: []string{"index=on", "redirect_dir=on", "metacopy=on"}, ForeignUpper: true},
 	{Name: "overlay-userns", Kind: Overlay, Who: NSRoot, Lowers: 3, Options: []string{"userxattr"}},
-	{Name: "root", Kind: Plyfs, Lowers: 3},
+	{Name: "root", Kind: Plyfs, Lowers: 3, Big: true},
 	{Name: "userns", Kind: Plyfs, Who: NSRoot, Lowers: 3},
 	{Name: "sole", Kind: Plyfs, Who: Sole, Lowers: 3, Options: []string{"xattr_permissions=2"}, Override: true, ForeignUpper: true},
 	{Name: "user", Kind: Plyfs, Who: User, Lowers: 3, Smoke: true, Daemon: true},
 	{Name: "readonly", Kind: Plyfs, Lowers: 3, ReadOnly: true},
 	{Name: "lowers1", Kind: Plyfs, Lowers: 1},
-	{Name: "lowers64", Kind: Plyfs, Lowers: 64},
+	{Name: "lowers64", Kind: Plyfs, Lowers: 64, Big: true},
 	{Name: "volatile", Kind: Plyfs, Lowers: 3, Options: []string{"volatile"}},
 	{Name: "redirect", Kind: Plyfs, Lowers: 3, Options: []string{"redirect_dir=on"}, ForeignUpper: true},
 	{Name: "metacopy", Kind: Plyfs, Lowers: 3, Options: []string{"metacopy=on"}, ForeignUpper: true},
