@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/sys"
 )
 
 // check refuses stacks whose layers get in each other's way. Analogous to
@@ -62,8 +64,7 @@ func (s *Stack) role(d *Dir) string {
 func (s *Stack) checkWritable() error {
 	for _, d := range []*Dir{s.Upper, s.Work} {
 		var st unix.Statfs_t
-		_, err := retry(func() (int, error) { return 0, unix.Fstatfs(d.FD, &st) })
-		if err == nil && st.Flags&unix.ST_RDONLY != 0 {
+		if sys.Statfs(d.FD, &st) == 0 && st.Flags&unix.ST_RDONLY != 0 {
 			return fmt.Errorf("%s %s is on a read-only filesystem: leave upperdir and workdir out (or add ro) for a read-only mount", s.role(d), d.Path)
 		}
 	}
@@ -80,22 +81,11 @@ func (s *Stack) checkSameFilesystem() error {
 	if s.Upper.Dev != s.Work.Dev {
 		return fmt.Errorf("workdir %s is on another filesystem than upperdir %s: choose a workdir beside the upperdir", s.Work.Path, s.Upper.Path)
 	}
-	u, err1 := mountID(s.Upper.FD)
-	w, err2 := mountID(s.Work.FD)
-	if err1 == nil && err2 == nil && u != w {
+	u, w := mountID(s.Upper.FD), mountID(s.Work.FD)
+	if u != 0 && w != 0 && u != w {
 		return fmt.Errorf("workdir %s is in another mount of the filesystem of upperdir %s: choose a workdir beside the upperdir", s.Work.Path, s.Upper.Path)
 	}
 	return nil
-}
-
-// mountID gives the id of the mount that fd was opened through.
-func mountID(fd int) (uint64, error) {
-	var st unix.Statx_t
-	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st)
-	if err == nil && st.Mask&unix.STATX_MNT_ID != 0 {
-		return st.Mnt_id, nil
-	}
-	return mountIDOld(fd) // before Linux 5.8
 }
 
 // checkNesting refuses a workdir inside the upper and the like. A live lower
@@ -141,22 +131,18 @@ func (d *Dir) inside(marks map[id]*Dir, clean map[id]bool) *Dir {
 	fd, at := d.FD, d.id()
 	var walked []id
 	for {
-		up, err := retry(func() (int, error) {
-			return unix.Openat(fd, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		})
+		up, e := sys.OpenDir(fd, "..")
 		if fd != d.FD {
-			unix.Close(fd)
+			sys.Close(fd)
 		}
-		if err != nil {
+		if e != 0 {
 			break
 		}
-		var st unix.Stat_t
-		err = unix.Fstat(up, &st)
-		above := id{st.Dev, st.Ino}
+		above, e := idOf(up)
 		m := marks[above]
-		if err != nil || above == at || clean[above] || m != nil {
-			unix.Close(up)
-			if err == nil && above != at && m != nil {
+		if e != 0 || above == at || clean[above] || m != nil {
+			sys.Close(up)
+			if e == 0 && above != at && m != nil {
 				return m
 			}
 			break

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/sys"
 )
 
 // CheckMountPoint says whether a union of s can be mounted on path. A place
@@ -11,18 +13,11 @@ import (
 // itself. On top of a lower layer is fine, as it is for the kernel: the layers
 // were opened before and stay reachable below.
 func (s *Stack) CheckMountPoint(path string, live bool) error {
-	fd, err := retry(func() (int, error) {
-		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	})
+	d, err := openDir("mount point", path, unix.O_PATH)
 	if err != nil {
-		return openError("mount point", path, err)
+		return err
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("mount point %s: cannot stat: %w", path, err)
-	}
-	d := Dir{Path: path, FD: fd, Dev: st.Dev, Ino: st.Ino}
+	defer sys.Close(d.FD)
 	for _, l := range []*Dir{s.Upper, s.Work} {
 		if l != nil && l.id() == d.id() {
 			return fmt.Errorf("mount point %s is the %s: mount on a directory of its own", path, s.role(l))

@@ -3,9 +3,10 @@ package layer
 // Nearest gives the word of words that word was most likely meant to be, or
 // "" when none is close. Ties go to the word that comes first.
 func Nearest(word string, words []string) string {
-	best, bestDist := "", len(word)/2+1
+	best, bestDist := "", 0
 	for _, w := range words {
-		if d := distance(word, w); d < bestDist {
+		d := distance(word, w)
+		if d <= max(len(word), len(w))/2 && (best == "" || d < bestDist) {
 			best, bestDist = w, d
 		}
 	}

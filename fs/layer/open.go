@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/sys"
 )
 
 // Open opens the layers that o names and checks that they make a union. What
@@ -41,7 +43,7 @@ func Open(o *Options) (*Stack, error) {
 func (s *Stack) open(lower []string, upper, work string) error {
 	s.Lower = make([]Dir, 0, len(lower))
 	for _, path := range lower {
-		d, err := openDir("lowerdir", path)
+		d, err := openDir("lowerdir", path, unix.O_RDONLY)
 		if err != nil {
 			return err
 		}
@@ -50,12 +52,12 @@ func (s *Stack) open(lower []string, upper, work string) error {
 	if upper == "" {
 		return nil
 	}
-	u, err := openDir("upperdir", upper)
+	u, err := openDir("upperdir", upper, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	s.Upper = &u
-	w, err := openDir("workdir", work)
+	w, err := openDir("workdir", work, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -64,20 +66,22 @@ func (s *Stack) open(lower []string, upper, work string) error {
 }
 
 // openDir opens a layer root. A symbolic link is followed, as the kernel does
-// it: the name is the user's, not a layer's.
-func openDir(option, path string) (Dir, error) {
-	fd, err := retry(func() (int, error) {
-		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	})
+// it: the name is the user's, not a layer's. So this is the one place that
+// opens a path and not a name in a directory.
+func openDir(option, path string, flags int) (Dir, error) {
+	fd, err := unix.Open(path, flags|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Open(path, flags|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return Dir{}, openError(option, path, err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		unix.Close(fd)
-		return Dir{}, fmt.Errorf("%s %s: cannot stat: %w", option, path, err)
+	who, e := idOf(fd)
+	if e != 0 {
+		sys.Close(fd)
+		return Dir{}, fmt.Errorf("%s %s: cannot stat: %w", option, path, e)
 	}
-	return Dir{Path: path, FD: fd, Dev: st.Dev, Ino: st.Ino}, nil
+	return Dir{Path: path, FD: fd, Dev: who.dev, Ino: who.ino}, nil
 }
 
 func openError(option, path string, err error) error {
@@ -90,6 +94,8 @@ func openError(option, path string, err error) error {
 		return fmt.Errorf("%s %s is not readable for you: %w", option, path, err)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		return fmt.Errorf("%s %s: too many open files: raise the limit with ulimit -n, or merge layers", option, path)
+	case errors.Is(err, unix.ENOTCONN):
+		return fmt.Errorf("%s %s is a mount whose server is gone: unmount it first (plyfs umount, or fusermount3 -u)", option, path)
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return fmt.Errorf("%s %.40s… has a name that is too long: change to a directory near it and give a relative name", option, path)
 	}
@@ -117,14 +123,4 @@ func roomForFDs(n int) error {
 		return fmt.Errorf("%d layers need %d open files and the limit is %d: raise it with ulimit -n (hard limit), or merge layers", n, need, lim.Cur)
 	}
 	return nil
-}
-
-// retry repeats f while a signal interrupts it.
-func retry[T any](f func() (T, error)) (T, error) {
-	for {
-		v, err := f()
-		if !errors.Is(err, unix.EINTR) {
-			return v, err
-		}
-	}
 }

@@ -1,9 +1,9 @@
 package layer
 
 import (
-	"errors"
+	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/plyfs/plyfs/fs/sys"
 )
 
 // Dir is one layer's root directory.
@@ -23,14 +23,13 @@ type Stack struct {
 
 // Close closes all directories. It may be called twice.
 func (s *Stack) Close() error {
-	var errs []error
 	for _, d := range s.dirs() {
 		if d.FD >= 0 {
-			errs = append(errs, unix.Close(d.FD))
+			sys.Close(d.FD)
 			d.FD = -1
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // dirs lists every directory of the stack.
@@ -51,3 +50,10 @@ func (s *Stack) dirs() []*Dir {
 type id struct{ dev, ino uint64 }
 
 func (d *Dir) id() id { return id{d.Dev, d.Ino} }
+
+// idOf asks a descriptor what it is.
+func idOf(fd int) (id, syscall.Errno) {
+	var st sys.Stat
+	e := sys.StatFD(fd, &st)
+	return id{uint64(st.Dev), st.Ino}, e
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Flag is one flag of a command line, without its dashes.
+type Flag struct{ Name, Value string }
+
+// Spec says which flags a command has, as getopt(3) does: a colon after a
+// letter, or an equals sign after a word, means that it takes a value.
+type Spec struct {
+	Short string
+	Long  []string
+}
+
+// Getopt reads flags and positional arguments in any order: -oX and -o X,
+// clusters of letters, --name=X and --name X; after -- everything is
+// positional. What the Spec doesn't have is given to unknown, whose error ends
+// it; nil makes every unknown flag an error.
+func (s Spec) Getopt(args []string, unknown func(arg string) error) (flags []Flag, rest []string, err error) {
+	if unknown == nil {
+		unknown = func(arg string) error { return Usagef("unknown flag %s", arg) }
+	}
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		var taken []Flag
+		switch {
+		case arg == "--":
+			return flags, append(rest, args...), nil
+		case strings.HasPrefix(arg, "--"):
+			taken, args, err = s.long(arg, args, unknown)
+		case strings.HasPrefix(arg, "-") && len(arg) > 1:
+			taken, args, err = s.short(arg, args, unknown)
+		default:
+			rest = append(rest, arg)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		flags = append(flags, taken...)
+	}
+	return flags, rest, nil
+}
+
+func (s Spec) long(arg string, args []string, unknown func(string) error) ([]Flag, []string, error) {
+	name, value, has := strings.Cut(arg[2:], "=")
+	switch {
+	case slices.Contains(s.Long, name+"="):
+		if has {
+			return []Flag{{name, value}}, args, nil
+		}
+		if len(args) == 0 {
+			return nil, nil, Usagef("--%s needs a value", name)
+		}
+		return []Flag{{name, args[0]}}, args[1:], nil
+	case slices.Contains(s.Long, name) && !has:
+		return []Flag{{name, ""}}, args, nil
+	}
+	return nil, args, unknown(arg)
+}
+
+func (s Spec) short(arg string, args []string, unknown func(string) error) ([]Flag, []string, error) {
+	var flags []Flag
+	for i := 1; i < len(arg); i++ {
+		at := strings.IndexByte(s.Short, arg[i])
+		switch {
+		case at < 0 || arg[i] == ':':
+			if err := unknown("-" + arg[i:i+1]); err != nil {
+				return nil, nil, err
+			}
+			continue
+		case at+1 == len(s.Short) || s.Short[at+1] != ':':
+			flags = append(flags, Flag{arg[i : i+1], ""})
+			continue
+		case i+1 < len(arg):
+			return append(flags, Flag{arg[i : i+1], arg[i+1:]}), args, nil
+		case len(args) == 0:
+			return nil, nil, Usagef("-%c needs a value", arg[i])
+		}
+		return append(flags, Flag{arg[i : i+1], args[0]}), args[1:], nil
+	}
+	return flags, args, nil
+}
+
+// One gives the only positional argument; what names it in the error.
+func One(rest []string, what string) (string, error) {
+	switch len(rest) {
+	case 0:
+		return "", Usagef("no %s given", what)
+	case 1:
+		return rest[0], nil
+	}
+	return "", Usagef("one %s is wanted and %d are given: %s", what, len(rest), fmt.Sprint(rest))
+}

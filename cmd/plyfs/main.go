@@ -1,0 +1,100 @@
+// Plyfs is the user's command: it mounts union filesystems, unmounts them,
+// checks them, and says what a machine lacks for it.
+//
+// One file holds one verb; a verb reads its flags, calls one function of the
+// rooms below, and returns an error. What a verb prints on success goes to
+// standard output. The binary has other names, too (form.go): fuse-overlayfs
+// and the mount helpers of mount(8) and containerd.
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/fs/layer"
+)
+
+// program is how errors begin, under whichever name the binary was called.
+const program = "plyfs"
+
+func main() {
+	os.Exit(cli.Exit(os.Stderr, program, run(os.Args)))
+}
+
+// run is main with an error for a result.
+func run(argv []string) error {
+	if done, err := internalRole(); done {
+		return err
+	}
+	form, args := callingForm(argv)
+	switch form {
+	case formDropIn:
+		return dropIn(args)
+	case formHelper:
+		return mountHelper(args)
+	}
+	if len(args) == 0 {
+		fmt.Print(overview())
+		return cli.Silent(cli.ExitUsage)
+	}
+	v, ok := findVerb(args[0])
+	if !ok {
+		return unknownVerb(args[0])
+	}
+	return v.run(args[1:])
+}
+
+// verb is one subcommand.
+type verb struct {
+	name    string
+	summary string // one line, for the overview
+	usage   string // the whole text of -h
+	run     func(args []string) error
+}
+
+// verbs are in the order of the overview.
+func verbs() []verb {
+	return []verb{
+		{"mount", "mount a union of directories", mountUsage, mount},
+		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
+		{"fsck", "check an upper directory", fsckUsage, fsck},
+		{"doctor", "say what this machine lacks for mounting", doctorUsage, doctor},
+		{"version", "print the version", versionUsage, version},
+		{"help", "print the help of a verb", helpUsage, help},
+	}
+}
+
+// aliases are the other spellings of verbs.
+var aliases = map[string]string{
+	"unmount":   "umount",
+	"check":     "doctor",
+	"-h":        "help",
+	"--help":    "help",
+	"-V":        "version",
+	"--version": "version",
+}
+
+func findVerb(name string) (verb, bool) {
+	if a, ok := aliases[name]; ok {
+		name = a
+	}
+	all := verbs()
+	i := slices.IndexFunc(all, func(v verb) bool { return v.name == name })
+	if i < 0 {
+		return verb{}, false
+	}
+	return all[i], true
+}
+
+func unknownVerb(name string) error {
+	var names []string
+	for _, v := range verbs() {
+		names = append(names, v.name)
+	}
+	if near := layer.Nearest(name, names); near != "" {
+		return cli.Usagef("unknown verb %q; did you mean %s?", name, near)
+	}
+	return cli.Usagef("unknown verb %q; plyfs help lists the verbs", name)
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/union"
+)
+
+// fuseInterface is the protocol that --version names: the oldest kernel
+// interface that has all that we ask for.
+const fuseInterface = "7.31"
+
+// openLayers opens what r names and checks the mount point against it.
+func openLayers(r *request) (*layer.Stack, error) {
+	s, err := layer.Open(r.options)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.CheckMountPoint(r.mountPoint, r.options.Live); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// serve mounts r in this process and serves it until it is unmounted, or until
+// a signal has unmounted it.
+func serve(r *request, h host) error {
+	out, err := h.logFile(r.log)
+	if err != nil {
+		return err
+	}
+	// Modes are given exactly: the umask that counts is the client's.
+	syscall.Umask(0)
+	tuneMemory()
+	stack, err := openLayers(r)
+	if err != nil {
+		return err
+	}
+	// From here on only this name is used: the directory changes.
+	dir, err := filepath.Abs(r.mountPoint)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		stack.Close()
+		return fmt.Errorf("mount point %s: %w", r.mountPoint, err)
+	}
+	h.layersOpen()
+	tree, err := union.New(stack, r.options)
+	if err != nil {
+		return err
+	}
+	err = serveTree(r, h, tree, dir, out)
+	if e := tree.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// serveTree is serve with the union made and its mount point resolved.
+func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+
+	userNS := inUserNamespace()
+	fd, err := fusefs.Mount(dir, r.options, userNS)
+	if err != nil {
+		return err
+	}
+	logger := log.New(out, program+": ", log.LstdFlags|log.Lmsgprefix)
+	config := fusefs.Config{Options: r.options, UserNS: userNS, Log: logger}
+	if r.trace {
+		config.Trace = out
+	}
+	server := fusefs.NewServer(fd, tree, config)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve() }()
+	if err = server.WaitReady(); err == nil {
+		err = h.ready()
+	}
+	if err != nil {
+		// Nobody uses a mount that was never announced.
+		detach(dir)
+		<-ended
+		return err
+	}
+	return attend(server, dir, signals, ended, logger)
+}
+
+// attend waits for the end of the server and serves signals: the first that
+// asks for an end unmounts; where the mount is in use it leaves the tree and
+// the server goes on for those who have files open, until a second signal.
+func attend(server *fusefs.Server, dir string, signals <-chan os.Signal, ended <-chan error, logger *log.Logger) error {
+	asked := false
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGUSR1:
+				logCounts(server, logger)
+			case asked:
+				return fmt.Errorf("ended by a second signal (%v) while the mount on %s was in use", s, dir)
+			default:
+				asked = true
+				go leave(dir, logger)
+			}
+		}
+	}
+}
+
+// leave unmounts dir, lazily where it is in use. It asks the kernel to ask the
+// server, so it has to be a goroutine of its own.
+func leave(dir string, logger *log.Logger) {
+	err := fusefs.Unmount(dir)
+	if err != nil {
+		logger.Printf("%v; it is unmounted for new users, and served until the last one ends", err)
+		err = detach(dir)
+	}
+	if err != nil {
+		logger.Printf("cannot unmount: %v", err)
+	}
+}
+
+// logCounts writes how many requests of each kind have come.
+func logCounts(server *fusefs.Server, logger *log.Logger) {
+	counts := server.Counts()
+	names := make([]string, 0, len(counts))
+	for n := range counts {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		logger.Printf("%s %d", n, counts[n])
+	}
+}
+
+// tuneMemory makes the collector run more often than its default: what a
+// server keeps lies outside the Go heap, and what it throws away is small.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
+
+// inUserNamespace says whether this process is in another user namespace than
+// the first one, where it may mount by itself when it is root.
+func inUserNamespace() bool {
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return false
+	}
+	var inside, outside, length uint64
+	n, err := fmt.Sscan(string(text), &inside, &outside, &length)
+	whole := n == 3 && err == nil && inside == 0 && outside == 0 && length == 1<<32-1
+	return !whole && os.Geteuid() == 0
+}
+
+// closeInherited closes what the caller of this program left open. Only what
+// survived the exec can be it: everything that Go opens is close-on-exec.
+func closeInherited() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		var fd int
+		if _, err := fmt.Sscan(e.Name(), &fd); err != nil || fd <= 2 {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+}
