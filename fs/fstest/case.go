@@ -59,7 +59,15 @@ var families = []struct {
 	{"create", createCases},
 	{"dirs", dirsCases},
 	{"unlink", unlinkCases},
+	{"rename", renameCases},
+	{"renamedir", renamedirCases},
+	{"link", linkCases},
+	{"mknod", mknodCases},
 }
+
+// noOrigin is why inode numbers change at copy-up in kernel overlayfs when it
+// runs in a user namespace.
+var noOrigin = map[string]string{"overlay-userns": "overlayfs finds no origin without CAP_DAC_READ_SEARCH: numbers change at copy-up"}
 
 // Cases lists all cases, each with its family's name.
 func Cases() []*Case {

@@ -3,7 +3,7 @@ package fstest
 // The kinds of filesystem under test.
 const (
 	Plain   = "plain"
-	Overlay = "overlay"
+	Overlay = "overlayfs"
 	Plyfs   = "plyfs"
 )
 
