@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 
@@ -59,7 +58,10 @@ func doctor(args []string) error {
 		ok = ok && f.State != stateFail
 	}
 	if asJSON {
-		err = printJSON(ok, findings)
+		err = cli.PrintJSON(os.Stdout, struct {
+			OK     bool      `json:"ok"`
+			Checks []finding `json:"checks"`
+		}{ok, findings})
 	} else {
 		printText(ok, findings)
 	}
@@ -67,16 +69,6 @@ func doctor(args []string) error {
 		err = cli.Silent(cli.ExitFailure)
 	}
 	return err
-}
-
-func printJSON(ok bool, findings []finding) error {
-	enc := json.NewEncoder(os.Stdout)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(struct {
-		OK     bool      `json:"ok"`
-		Checks []finding `json:"checks"`
-	}{ok, findings})
 }
 
 func printText(ok bool, findings []finding) {
