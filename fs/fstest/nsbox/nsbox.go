@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
 // Kind is what the box is made of.
@@ -50,8 +52,8 @@ func Enter(t *testing.T, kind Kind) bool {
 		}
 		return true
 	}
-	if kind == Mounts && os.Geteuid() != 0 {
-		t.Skip("needs root, for a mount namespace outside a user namespace")
+	if kind == Mounts {
+		require.Root(t)
 	}
 	cmd := exec.Command("/proc/self/exe", args(t)...)
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
@@ -67,7 +69,7 @@ func Enter(t *testing.T, kind Kind) bool {
 	case err != nil:
 		t.Fatalf("in the box: %v\n%s", err, text)
 	case strings.Contains(text, "--- SKIP: "+t.Name()+" "):
-		t.Skipf("in the box:\n%s", text)
+		require.Missing(t, "in the box:\n%s", text)
 	default:
 		t.Logf("in the box:\n%s", text)
 	}
@@ -77,7 +79,11 @@ func Enter(t *testing.T, kind Kind) bool {
 // args are this process' test flags, for the one test, with a deadline that
 // leaves time to report.
 func args(t *testing.T) []string {
-	a := []string{"-test.run=^" + regexp.QuoteMeta(t.Name()) + "$", "-test.v"}
+	run := "^" + regexp.QuoteMeta(t.Name()) + "$"
+	if _, sub, ok := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); ok {
+		run += "/" + sub
+	}
+	a := []string{"-test.run=" + run, "-test.v"}
 	flag.Visit(func(f *flag.Flag) {
 		switch f.Name {
 		case "test.run", "test.v", "test.timeout", "test.testlogfile", "test.paniconexit0", "test.coverprofile", "test.gocoverdir", "test.count":

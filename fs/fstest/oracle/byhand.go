@@ -34,17 +34,17 @@ func (s *sequence) moveByHand(side *Side, o *Op) bool {
 	s.p.release()
 	for _, p := range tree.Paths() {
 		if err := copyNode(path.Join(from, p), path.Join(to, p), tree.Nodes[p]); err != nil {
-			s.t.Fatalf("move by hand of %s: %v", p, err)
+			s.fail("move by hand of %s: %v", p, err)
 		}
 	}
 	if err := os.RemoveAll(from); err != nil {
-		s.t.Fatalf("move by hand: %v", err)
+		s.fail("move by hand: %v", err)
 	}
 	paths := tree.Paths()
 	for i := len(paths) - 1; i >= 0; i-- {
 		n := tree.Nodes[paths[i]]
 		if err := unix.UtimesNanoAt(unix.AT_FDCWD, path.Join(to, n.Path), []unix.Timespec{n.Mtime, n.Mtime}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			s.t.Fatalf("move by hand, times of %s: %v", n.Path, err)
+			s.fail("move by hand, times of %s: %v", n.Path, err)
 		}
 	}
 	return true

@@ -11,19 +11,20 @@ import (
 
 // compare takes both pictures and fails the sequence where they differ.
 func (s *sequence) compare(when string, whole bool) (k, p *treedump.Tree) {
+	defer s.watch("the picture " + when)()
 	var err error
 	if k, err = treedump.Take(s.k.Args.Dir); err == nil {
 		p, err = treedump.Take(s.p.Args.Dir)
 	}
 	if err != nil {
-		s.t.Fatalf("%s: %v", when, err)
+		s.fail("%s: %v", when, err)
 	}
 	if d := treedump.Diff(s.k.FS.Name(), k, s.p.FS.Name(), p, wanted); len(d) > 0 {
-		s.t.Fatalf("the trees differ %s:\n  %s", when, strings.Join(d, "\n  "))
+		s.fail("the trees differ %s:\n  %s", when, strings.Join(d, "\n  "))
 	}
 	if !s.selfTest() {
 		if bad := append(contradictions(p, s.setup.Links), p.Problems...); len(bad) > 0 {
-			s.t.Fatalf("%s contradicts itself %s:\n  %s", s.p.FS.Name(), when, strings.Join(bad, "\n  "))
+			s.fail("%s contradicts itself %s:\n  %s", s.p.FS.Name(), when, strings.Join(bad, "\n  "))
 		}
 	}
 	return k, p

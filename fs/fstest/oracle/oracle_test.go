@@ -13,6 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	ServeIfAsked()
 	flag.Parse()
 	// rapid's own settings: as many sequences as asked for, and no files
 	// written next to the source.
@@ -74,6 +75,10 @@ func world(t testing.TB, mode *Mode, subject Filesystem) *World {
 	return w
 }
 
+func plyfs(t testing.TB) Filesystem { return NewPlyfs(t, false) }
+
+func plyfsInUserNS(t testing.TB) Filesystem { return NewPlyfs(t, true) }
+
 func otherKernel(testing.TB) Filesystem { return Kernel{Label: "kernel2"} }
 
 // TestKernelAgreesWithItself tests the test: the same sequence on two mounts of
@@ -88,5 +93,51 @@ func TestKernelAgreesWithItself(t *testing.T) {
 func TestKernelAgreesWithItselfInUserNS(t *testing.T) {
 	if nsbox.Enter(t, nsbox.User) {
 		play(t, UserMode(), otherKernel)
+	}
+}
+
+// TestSequences is the test: plyfs does what the kernel does.
+func TestSequences(t *testing.T) {
+	if nsbox.Enter(t, nsbox.Mounts) {
+		play(t, RootMode(), plyfs)
+	}
+}
+
+// TestSequencesInUserNS is the same without rights.
+func TestSequencesInUserNS(t *testing.T) {
+	if nsbox.Enter(t, nsbox.User) {
+		play(t, UserMode(), plyfsInUserNS)
+	}
+}
+
+// TestSoak goes on for half as long as PLYFS_SOAK says: 1h or the like.
+func TestSoak(t *testing.T) {
+	d := soak(t)
+	if nsbox.Enter(t, nsbox.Mounts) {
+		playFor(t, d, RootMode(), plyfs)
+	}
+}
+
+// TestSoakInUserNS goes on for the other half, without rights.
+func TestSoakInUserNS(t *testing.T) {
+	d := soak(t)
+	if nsbox.Enter(t, nsbox.User) {
+		playFor(t, d, UserMode(), plyfsInUserNS)
+	}
+}
+
+// soak is half of PLYFS_SOAK.
+func soak(t *testing.T) time.Duration {
+	d, err := time.ParseDuration(os.Getenv("PLYFS_SOAK"))
+	if err != nil {
+		t.Skip("only with PLYFS_SOAK=1h or the like")
+	}
+	return d / 2
+}
+
+func playFor(t *testing.T, d time.Duration, mode *Mode, subject func(testing.TB) Filesystem) {
+	end := time.Now().Add(d)
+	for n := 1; time.Now().Before(end) && !t.Failed(); n++ {
+		t.Run(fmt.Sprint("round", n), func(t *testing.T) { play(t, mode, subject) })
 	}
 }

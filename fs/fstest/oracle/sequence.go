@@ -129,12 +129,12 @@ func (s *sequence) step() {
 	var p Result
 	switch {
 	case k.Errno != "EXDEV" || o.Kind != opRename:
-		p = s.p.Play(&o)
+		p = s.subject(&o)
 	case !s.moveByHand(s.k, &o):
 		return
 	default:
 		k = s.moved(s.k, &o)
-		if p = s.p.Play(&o); p.Errno == "EXDEV" && s.selfTest() && s.moveByHand(s.p, &o) {
+		if p = s.subject(&o); p.Errno == "EXDEV" && s.selfTest() && s.moveByHand(s.p, &o) {
 			p = s.moved(s.p, &o)
 		}
 	}
@@ -147,7 +147,32 @@ func (s *sequence) step() {
 		}
 		return
 	}
-	s.t.Fatalf("%s disagrees:\n  %#v\n  %s: %s\n  %s: %s", o.Kind, o, s.k.FS.Name(), k, s.p.FS.Name(), p)
+	s.fail("%s disagrees:\n  %#v\n  %s: %s\n  %s: %s", o.Kind, o, s.k.FS.Name(), k, s.p.FS.Name(), p)
+}
+
+// subject plays the operation on plyfs, which may hang.
+func (s *sequence) subject(o *Op) Result {
+	defer s.watch(fmt.Sprintf("%#v", *o))()
+	return s.p.Play(o)
+}
+
+// watch ends a server that does not answer, if there is one.
+func (s *sequence) watch(what string) (stop func()) {
+	if p, ok := s.Subject.(*Plyfs); ok {
+		return p.Watch(what)
+	}
+	return func() {}
+}
+
+// fail ends the sequence. What the server said goes into the log only: it
+// differs from run to run, and rapid shrinks what always fails alike.
+func (s *sequence) fail(format string, args ...any) {
+	if p, ok := s.Subject.(*Plyfs); ok {
+		if words := p.Words(); words != "" {
+			s.t.Logf("the server said:\n%s", words)
+		}
+	}
+	s.t.Fatalf(format, args...)
 }
 
 // moved is the result of a rename that was made by hand.
@@ -179,10 +204,10 @@ func (s *sequence) finish() {
 	for i, dir := range s.lower {
 		now, err := treedump.Take(dir)
 		if err != nil {
-			s.t.Fatalf("lower %d: %v", i+1, err)
+			s.fail("lower %d: %v", i+1, err)
 		}
 		if d := treedump.Diff("built", s.built[i], "now", now, nil); len(d) > 0 {
-			s.t.Fatalf("lower %d was written:\n  %s", i+1, strings.Join(d, "\n  "))
+			s.fail("lower %d was written:\n  %s", i+1, strings.Join(d, "\n  "))
 		}
 	}
 }
@@ -190,7 +215,7 @@ func (s *sequence) finish() {
 // same says that a remounted filesystem shows what it showed.
 func (s *sequence) same(side *Side, before, after *treedump.Tree) {
 	if d := treedump.Diff("before", before, "after", after, wanted); len(d) > 0 {
-		s.t.Fatalf("the remounted %s shows something else:\n  %s", side.FS.Name(), strings.Join(d, "\n  "))
+		s.fail("the remounted %s shows something else:\n  %s", side.FS.Name(), strings.Join(d, "\n  "))
 	}
 }
 
@@ -199,10 +224,10 @@ func (s *sequence) same(side *Side, before, after *treedump.Tree) {
 func (s *sequence) remount(swap bool) {
 	for _, side := range []*Side{s.k, s.p} {
 		if err := side.unmount(); err != nil {
-			s.t.Fatalf("%v", err)
+			s.fail("%v", err)
 		}
 		if l := side.litter(); len(l) > 0 {
-			s.t.Fatalf("%s left in its work directory: %q", side.FS.Name(), l)
+			s.fail("%s left in its work directory: %q", side.FS.Name(), l)
 		}
 	}
 	if swap {
@@ -212,7 +237,7 @@ func (s *sequence) remount(swap bool) {
 	}
 	for _, side := range []*Side{s.k, s.p} {
 		if err := side.mount(); err != nil {
-			s.t.Fatalf("%v", err)
+			s.fail("%v", err)
 		}
 	}
 }

@@ -1,0 +1,77 @@
+package hostile
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// redirectLoops: directories that point at each other, at themselves, at what
+// is above them and at what is in them.
+func redirectLoops(s *Stand) {
+	for _, l := range []string{"l1", "l2", "l3"} {
+		for _, d := range []string{"a", "b", "self", "up/in", "down/in"} {
+			s.Write(l+"/"+d+"/"+l, l)
+		}
+		s.Xattr(l+"/a", "redirect", "/b")
+		s.Xattr(l+"/b", "redirect", "/a")
+		s.Xattr(l+"/self", "redirect", "/self")
+		s.Xattr(l+"/up/in", "redirect", "/up")
+		s.Xattr(l+"/down", "redirect", "/down/in")
+	}
+	s.Mount([]string{"l1", "l2", "l3"}, s.follow()...)
+	s.LikeKernel("l1", "l2", "l3")
+	s.Unmount()
+}
+
+// follow is what makes plyfs follow redirects as the kernel does in this
+// stand's mode: not at all with userxattr.
+func (s *Stand) follow() []string {
+	if s.UserNS {
+		return []string{"redirect_dir=nofollow"}
+	}
+	return nil
+}
+
+// redirectClimbs: redirects that lead out of the layers lead nowhere.
+func redirectClimbs(s *Stand) {
+	s.Write("marker/marker", "secret")
+	s.Write("l2/inside/below", "b")
+	for i, v := range climbing(s.Dir) {
+		d := fmt.Sprintf("d%02d", i)
+		s.Write("l1/"+d+"/above", "a")
+		s.Write("l1/deep/er/"+d+"/above", "a")
+		s.Xattr("l1/"+d, "redirect", v)
+		s.Xattr("l1/deep/er/"+d, "redirect", v)
+		s.must(os.WriteFile(s.Path("l1/f"+d), nil, 0o644))
+		s.Xattr("l1/f"+d, "metacopy", "")
+		s.Xattr("l1/f"+d, "redirect", v+"/marker")
+	}
+	s.Mount([]string{"l1", "l2"})
+	s.Never("marker")
+	for _, d := range []string{"", "deep/er/"} {
+		for i := range climbing(s.Dir) {
+			p := fmt.Sprintf("%s/%sd%02d", s.Mnt, d, i)
+			_ = s.Ask("create", func() error { return os.WriteFile(p+"/new", []byte("x"), 0o644) })
+			_ = s.Ask("remove", func() error { return os.Remove(p + "/marker") })
+			_ = s.Ask("rename", func() error { return os.Rename(p, p+"-moved") })
+		}
+	}
+	s.Never("marker")
+	s.Unmount()
+	if b, err := os.ReadFile(s.Path("marker/marker")); err != nil || string(b) != "secret" {
+		s.Errorf("what is outside was changed: %q %v", b, err)
+	}
+	if ents, err := os.ReadDir(s.Path("marker")); err != nil || len(ents) != 1 {
+		s.Errorf("something was made outside: %v %v", ents, err)
+	}
+}
+
+func climbing(dir string) []string {
+	return []string{
+		"../marker", "../../marker", "/../marker", "/inside/../../marker", "/./../marker", "//../marker", "..", ".", "/..", "/.", "/",
+		"//", "", "/inside/", "//inside", "/inside//below", "inside/below", dir + "/marker", "marker\x00", "\x00", "/inside\x00/../marker",
+		strings.Repeat("../", 80) + strings.TrimPrefix(dir, "/") + "/marker",
+		"/" + strings.Repeat("a/", 500), strings.Repeat("n", 256), "/" + strings.Repeat("n", 3000),
+	}
+}
