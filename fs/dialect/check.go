@@ -110,6 +110,12 @@ func (c *checker) entry(l *level, name string) (walk bool) {
 		c.add(name, Unreadable, SevError, e.Error())
 		return false
 	}
+	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
+		// Whatever it is called: fuse-overlayfs leaves a device named
+		// .wh..opq in directories that it makes opaque.
+		c.whiteout(l, name, WhiteoutChar, SevInfo, "")
+		return false
+	}
 	c.dotWh(l, name, &st)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -119,10 +125,6 @@ func (c *checker) entry(l *level, name string) (walk bool) {
 		}
 		return true
 	case unix.S_IFCHR:
-		if st.Rdev == 0 {
-			c.whiteout(l, name, WhiteoutChar, SevInfo, "")
-			return false
-		}
 		c.add(name, SpecialFile, SevInfo, "character device")
 	case unix.S_IFBLK:
 		c.add(name, SpecialFile, SevInfo, "block device")
