@@ -91,6 +91,9 @@ func (d *dirSink) forgetAll(t Tree) {
 // readdir serves READDIR and READDIRPLUS.
 func (w *worker) readdir() (int, syscall.Errno) {
 	in := as[fuse.ReadIn](w)
+	if int64(in.Offset) < 0 {
+		return 0, syscall.EINVAL // no position in a directory is
+	}
 	p := w.payload()
 	d := &w.dir
 	d.set, d.used = w.set, 0

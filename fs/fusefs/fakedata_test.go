@@ -44,6 +44,8 @@ func (t *fakeTree) Upper(id node.ID) bool {
 
 func (t *fakeTree) Fsync(_ node.ID, datasync bool) syscall.Errno {
 	t.step("fsync")
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.datasync = datasync
 	return 0
 }
