@@ -36,7 +36,7 @@ func lowerState(t *testing.T, m *Mount) map[string]string {
 }
 
 // aftermath unmounts and looks at what was left.
-func aftermath(t *testing.T, m *Mount, before map[string]string) {
+func aftermath(t *testing.T, m *Mount) {
 	if m.v.Kind == Plain {
 		if err := m.Down(); err != nil {
 			t.Error(err)
@@ -55,7 +55,7 @@ func aftermath(t *testing.T, m *Mount, before map[string]string) {
 		}
 	})
 	t.Run("no lower was touched", func(t *testing.T) {
-		if d := Diff("before", before, "after", lowerState(t, m)); d != "" {
+		if d := Diff("before", m.before, "after", lowerState(t, m)); d != "" {
 			t.Error(d)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +24,9 @@ type Env struct {
 	Case    *Case
 	Mount   *Mount
 	Union   bool // there are layers
+
+	mu  sync.Mutex
+	fds []int // to be closed with the case; protected by mu
 }
 
 // The ids of other users that cases act as. Both exist in every map that has
@@ -48,9 +52,10 @@ func (e *Env) Lower(i int, name string) string {
 }
 
 // Remount unmounts, calls offline (which may be nil) and mounts again, with
-// more options if any are given. Only for cases that declare NeedOwn.
+// more options if any are given. What open opened is closed. Only for cases that declare NeedOwn.
 func (e *Env) Remount(offline func(), options ...string) {
 	e.T.Helper()
+	e.closeAll()
 	if err := e.Mount.Down(); err != nil {
 		e.T.Fatal(err)
 	}
@@ -116,23 +121,30 @@ func (e *Env) tryOpen(name string, flags int, mode ...uint32) (int, error) {
 	}
 	fd, err := unix.Open(e.p(name), flags|unix.O_CLOEXEC, m)
 	if err == nil {
-		e.T.Cleanup(func() { unix.Close(fd) })
+		e.mu.Lock()
+		e.fds = append(e.fds, fd)
+		e.mu.Unlock()
 	}
 	return fd, err
 }
 
-// close closes what open opened, before its time. The number is filled with
-// /dev/null, so that the clean-up closes nothing of others.
+// closeAll closes what open opened.
+func (e *Env) closeAll() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, fd := range e.fds {
+		unix.Close(fd)
+	}
+	e.fds = nil
+}
+
+// close closes what open opened, before its time.
 func (e *Env) close(fd int) {
 	e.T.Helper()
-	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	e.ok(err)
-	// dup3 closes the old file but doesn't tell how that went.
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	e.ok(err)
-	e.ok(unix.Dup3(null, fd, unix.O_CLOEXEC))
-	unix.Close(null)
-	e.ok(unix.Close(dup))
+	e.mu.Lock()
+	e.fds = slices.DeleteFunc(e.fds, func(f int) bool { return f == fd })
+	e.mu.Unlock()
+	e.ok(unix.Close(fd))
 }
 
 func (e *Env) put(name, data string) {

@@ -23,6 +23,8 @@ type Mount struct {
 	extra  []string // options of this mount only
 	server *server
 	up     bool
+
+	before map[string]string // the lowers as they were; see lowerState
 }
 
 // NewMount names the directories of a stack below base and makes them.

@@ -37,7 +37,7 @@ func Run(t *testing.T, v *Variant) {
 			t.Log(shared.server.output())
 		}
 	}()
-	before := lowerState(t, shared)
+	shared.before = lowerState(t, shared)
 	byFamily(cases, func(family string, cs []*Case) {
 		t.Run(family, func(t *testing.T) {
 			for _, c := range cs {
@@ -46,7 +46,7 @@ func Run(t *testing.T, v *Variant) {
 		})
 	})
 	down = true
-	aftermath(t, shared, before)
+	aftermath(t, shared)
 }
 
 // needs ends the test when the machine lacks what the variant is made of.
@@ -199,8 +199,7 @@ func runCase(t *testing.T, v *Variant, c *Case, shared *Mount) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := lowerState(t, m)
-		t.Cleanup(func() { aftermath(t, m, before) })
+		m.before = lowerState(t, m)
 	}
 	umask := unix.Umask(0o022)
 	defer unix.Umask(umask)
@@ -208,5 +207,16 @@ func runCase(t *testing.T, v *Variant, c *Case, shared *Mount) {
 		T: t, Dir: filepath.Join(m.Dir, slug(c)), Name: slug(c),
 		Variant: v, Case: c, Mount: m, Union: v.Kind != Plain,
 	}
+	defer func() {
+		e.closeAll()
+		if m == shared {
+			return
+		}
+		if !t.Failed() {
+			aftermath(t, m)
+		} else if err := m.Down(); err != nil {
+			t.Error(err)
+		}
+	}()
 	c.Run(t, e)
 }
