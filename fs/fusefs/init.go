@@ -44,7 +44,9 @@ const (
 	// protoOldest is Linux 3.15; our tree wants much newer things anyway.
 	protoOldest = 23
 
-	maxBackground = 1024 // traps: a copy-up must not stop the write-back of other files
+	// maxBackground is high: the WRITEs that wait for one file's copy-up
+	// count, and at the bound the write-back of all other files stops too.
+	maxBackground = 1024
 )
 
 // wantedFlags are the capabilities that this server makes use of, as far as the
