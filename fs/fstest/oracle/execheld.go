@@ -16,6 +16,8 @@ func (s *Side) doHeld(o *Op) (string, error) {
 		*fd = f
 		if err != nil {
 			*fd = -1
+		} else {
+			s.inos[o.Slot] = inodeOfFD(f)
 		}
 		return "", err
 	}

@@ -41,12 +41,16 @@ type Setup struct {
 	// these sequences do not exchange the uppers.
 	Links bool
 	Disk  bool // on the machine's disk instead of a tmpfs
+	// Redirect lets the renames of lower directories be a redirect. Without
+	// it the kernel answers EXDEV where plyfs copies up.
+	Redirect bool
+	Extra    string // a mount option of plyfs that is to make no difference
 }
 
 // GoString is what rapid shows of a drawn setup.
 func (s Setup) GoString() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "links=%v disk=%v", s.Links, s.Disk)
+	fmt.Fprintf(&b, "links=%v disk=%v redirect=%v extra=%s", s.Links, s.Disk, s.Redirect, s.Extra)
 	for i, l := range s.Lower {
 		fmt.Fprintf(&b, "\n  lower %d:", i+1)
 		for _, it := range l {
@@ -66,6 +70,8 @@ func setupGen(m *Mode) *rapid.Generator[Setup] {
 		var s Setup
 		s.Links = m.Index && rapid.IntRange(0, 5).Draw(t, "links") == 1
 		s.Disk = rapid.IntRange(0, 19).Draw(t, "disk") == 1
+		s.Redirect = m.Redirect && rapid.IntRange(0, 3).Draw(t, "redirect") != 1
+		s.Extra = rapid.SampledFrom([]string{"", "", "", "", "writeback=off", "timeout=0", "volatile", "live", "fsync=strict"}).Draw(t, "extra")
 		n := rapid.SampledFrom([]int{1, 1, 2, 2, 3}).Draw(t, "lowers")
 		for range n {
 			s.Lower = append(s.Lower, layerGen(m, s.Links, true, 14).Draw(t, "lower"))

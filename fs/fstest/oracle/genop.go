@@ -18,8 +18,8 @@ var kinds = weigh(map[Kind]int{
 	opRemount: 2, opSwap: 2,
 })
 
-// order fixes the order of a map's keys, so that a seed means one sequence.
-var order = []Kind{
+// kindOrder fixes the order of a map's keys, so that a seed means one sequence.
+var kindOrder = []Kind{
 	opStat, opRead, opReaddir, opUnlink, opMkdir, opRmdir, opCreate, opWrite, opAppend, opTruncate, opOpenTrunc, opChmod,
 	opChown, opUtimens, opSetxattr, opDelxattr, opSymlink, opMknod, opLink, opRename, opGone, opFallocate, opMmap, opCopy,
 	opTmpfile, opOpen, opHeldRead, opHeldWrite, opHeldTrunc, opHeldStat, opHeldChmod, opHeldClose, opRemount, opSwap,
@@ -27,7 +27,7 @@ var order = []Kind{
 
 func weigh(w map[Kind]int) []Kind {
 	var out []Kind
-	for _, k := range order {
+	for _, k := range kindOrder {
 		for range w[k] {
 			out = append(out, k)
 		}

@@ -22,7 +22,7 @@ func (k Kernel) Mount(a Args) error {
 	if a.UserXattr {
 		o = append(o, "userxattr")
 	} else {
-		o = append(o, "redirect_dir=on", "metacopy=off", "index="+onOff(a.Index))
+		o = append(o, "redirect_dir="+onOff(a.Redirect), "metacopy=off", "index="+onOff(a.Index))
 	}
 	return unix.Mount("overlay", a.Dir, "overlay", 0, strings.Join(o, ","))
 }

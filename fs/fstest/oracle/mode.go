@@ -11,13 +11,14 @@ type Mode struct {
 	Name      string
 	UserXattr bool     // overlayfs' xattrs are user.overlay.*
 	Index     bool     // the kernel can keep hard links
+	Redirect  bool     // directories can be redirected
 	Mknod     bool     // devices and trusted xattrs can be made
 	IDs       []uint32 // owners that exist
 }
 
 // RootMode is the mode of root in the machine's user namespace.
 func RootMode() *Mode {
-	return &Mode{Name: "root", Index: true, Mknod: true, IDs: []uint32{0, 0, 1000, 2000}}
+	return &Mode{Name: "root", Index: true, Redirect: true, Mknod: true, IDs: []uint32{0, 0, 1000, 2000}}
 }
 
 // UserMode is the mode of root in a user namespace.

@@ -82,8 +82,8 @@ func (s *sequence) open() error {
 		}
 		s.lower, s.built = append(s.lower, dir), append(s.built, tree)
 	}
-	s.k = newSide(s.Kernel, filepath.Join(s.base, "k"), s.lower, s.Mode, s.setup.Links)
-	s.p = newSide(s.Subject, filepath.Join(s.base, "p"), s.lower, s.Mode, s.setup.Links)
+	s.k = newSide(s.Kernel, filepath.Join(s.base, "k"), s.lower, s.Mode, &s.setup)
+	s.p = newSide(s.Subject, filepath.Join(s.base, "p"), s.lower, s.Mode, &s.setup)
 	for _, side := range []*Side{s.k, s.p} {
 		if err := side.prepare(s.setup.Upper, s.Mode.Prefix()); err != nil {
 			return err
@@ -150,10 +150,19 @@ func (s *sequence) step() {
 	s.fail("%s disagrees:\n  %#v\n  %s: %s\n  %s: %s", o.Kind, o, s.k.FS.Name(), k, s.p.FS.Name(), p)
 }
 
-// subject plays the operation on plyfs, which may hang.
+// subject plays the operation on plyfs, which may hang, and which keeps inode
+// numbers better than the kernel.
 func (s *sequence) subject(o *Op) Result {
 	defer s.watch(fmt.Sprintf("%#v", *o))()
-	return s.p.Play(o)
+	if s.selfTest() {
+		return s.p.Play(o)
+	}
+	check := s.p.inodesBefore(o)
+	r := s.p.Play(o)
+	if bad := check(r); bad != "" {
+		s.fail("%s: %#v", bad, *o)
+	}
+	return r
 }
 
 // watch ends a server that does not answer, if there is one.
@@ -197,6 +206,9 @@ func (s *sequence) finish() {
 	k2, p2 := s.compare("after a remount", true)
 	s.same(s.k, k, k2)
 	s.same(s.p, p, p2)
+	if bad := renumbered(p, p2, s.Mode.UserXattr); !s.selfTest() && len(bad) > 0 {
+		s.fail("a remount changes inode numbers of %q", bad)
+	}
 	if !s.setup.Links {
 		s.remount(true)
 		s.compare("after exchanging the uppers", true)

@@ -148,8 +148,12 @@ func optionText(a Args) string {
 	o := []string{"lowerdir=" + strings.Join(a.Lower, ":"), "upperdir=" + a.Upper, "workdir=" + a.Work, "allow_other", "dev", "suid"}
 	if a.UserXattr {
 		o = append(o, "userxattr")
-	} else {
+	}
+	if a.Redirect {
 		o = append(o, "redirect_dir=on")
+	}
+	if a.Extra != "" {
+		o = append(o, a.Extra)
 	}
 	return strings.Join(o, ",")
 }

@@ -17,6 +17,8 @@ type Args struct {
 	Upper, Work string
 	UserXattr   bool
 	Index       bool // hard links are to survive copy-up
+	Redirect    bool // renamed directories may be redirected
+	Extra       string
 }
 
 // Filesystem is one of the two that are compared.
@@ -33,16 +35,17 @@ type Side struct {
 	FS   Filesystem
 	Args Args
 	held [slots]int
+	inos [slots]uint64 // inode numbers of the held files when opened
 }
 
 // slots is how many files an operation sequence can hold open at a time.
 const slots = 3
 
-func newSide(fs Filesystem, base string, lower []string, m *Mode, links bool) *Side {
+func newSide(fs Filesystem, base string, lower []string, m *Mode, over *Setup) *Side {
 	s := &Side{FS: fs, Args: Args{
 		Dir: filepath.Join(base, "mnt"), Lower: lower,
 		Upper: filepath.Join(base, "upper"), Work: filepath.Join(base, "work"),
-		UserXattr: m.UserXattr, Index: links,
+		UserXattr: m.UserXattr, Index: over.Links, Redirect: over.Redirect, Extra: over.Extra,
 	}}
 	for i := range s.held {
 		s.held[i] = -1
