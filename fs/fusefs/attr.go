@@ -103,7 +103,7 @@ type forgetOne struct {
 // batchForgetIn is the request of BATCH_FORGET.
 type batchForgetIn struct {
 	fuse.InHeader
-	count, dummy uint32
+	count, _ uint32
 }
 
 func (w *worker) batchForget() (int, syscall.Errno) {
