@@ -63,6 +63,10 @@ var families = []struct {
 	{"renamedir", renamedirCases},
 	{"link", linkCases},
 	{"mknod", mknodCases},
+	{"write", writeCases},
+	{"mmap", mmapCases},
+	{"space", spaceCases},
+	{"times", timesCases},
 }
 
 // noOrigin is why inode numbers change at copy-up in kernel overlayfs when it
