@@ -54,3 +54,5 @@ type Tree interface {
 	// Name is the path of a node as the mount shows it, for the trace.
 	Name(id node.ID) string
 }
+
+var _ Tree = (*union.FS)(nil)

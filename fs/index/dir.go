@@ -210,3 +210,18 @@ func (d *Dir) All(fn func(e *Entry, name string) bool) {
 		}
 	}
 }
+
+// CutOff forgets all that lower layers have: the directory has become opaque.
+func (d *Dir) CutOff() {
+	for i := range d.ents {
+		e := &d.ents[i]
+		if e.flags&gone != 0 {
+			continue
+		}
+		e.Lower, e.Layer, e.nBelow = None, 0, 0
+		if e.Upper == Whiteout {
+			e.Upper = None
+		}
+		d.Settle(e)
+	}
+}

@@ -16,9 +16,10 @@
 //
 // Lock order:
 //
-//	shard.mu (two at a time only in Move, by shard number)
-//	  linkMu
-//	    allocMu
+//	moveMu
+//	  shard.mu (two at a time only in Move, by shard number)
+//	    linkMu
+//	      allocMu
 //
 // The fields of a Rec that change (see Rec) are protected by the caller; the
 // name and parent of a hashed record change only in Move, under both the

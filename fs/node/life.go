@@ -49,6 +49,9 @@ func (t *Table) Pin(parent uint32, name string) ID {
 // Hold is Pin for a node that the caller knows to be alive.
 func (t *Table) Hold(id ID) { atomic.AddUint32(&t.rec(id.Index()).refs, 1) }
 
+// AddLookup counts one look-up of a node that the caller knows to be alive.
+func (t *Table) AddLookup(id ID) { atomic.AddUint64(&t.rec(id.Index()).lookups, 1) }
+
 // Unpin undoes Pin and Hold.
 func (t *Table) Unpin(id ID) { t.unref(id.Index()) }
 
@@ -186,8 +189,10 @@ func (t *Table) Unhash(i uint32) {
 
 // Move gives node i a new place. A node that has the place already must have
 // been unhashed before; gone is that node, for the redo slot. The caller holds
-// its lock for i, and no other Move runs.
+// its lock for i.
 func (t *Table) Move(i uint32, parent uint32, name string, gone uint32) syscall.Errno {
+	t.moveMu.Lock()
+	defer t.moveMu.Unlock()
 	r := t.rec(i)
 	h := t.hash(parent, name)
 	a, b := t.shard(r.hash), t.shard(h)
@@ -248,8 +253,8 @@ func (t *Table) PinLink(k Link) ID {
 	return t.ID(i)
 }
 
-// AddLink makes the node found by the key. It answers the node that has the
-// key already, if that is another one. The caller holds its lock for the node.
+// AddLink makes the node found by the key. The caller holds its lock for the
+// node.
 func (t *Table) AddLink(i uint32, k Link) {
 	t.linkMu.Lock()
 	defer t.linkMu.Unlock()

@@ -16,6 +16,7 @@ const (
 	Origin               // OParent and OName say where the lower object is
 	HardLink             // is, or was, found by Link keys
 	Sticky               // Delta counts links that the lower file system does not know
+	Indexed              // the upper object is reached through the index of copied-up hard links
 )
 
 // inlineName is the longest name that is kept in the record itself.

@@ -36,6 +36,7 @@ type Table struct {
 	seed   maphash.Seed
 	limit  atomic.Int64 // records that were ever given out
 
+	moveMu sync.Mutex // one Move at a time: there is one redo slot
 	linkMu sync.Mutex
 	links  map[Link]uint32
 

@@ -43,8 +43,8 @@ const (
 	SetMtime
 	SetAtimeNow
 	SetMtimeNow
-	SetCtime     // the kernel's own ctime (writeback cache); never applied, only tells who asks
-	KillSuidgid  // clear suid, and sgid of group-executable files (FATTR_KILL_SUIDGID)
+	SetCtime    // the kernel's own ctime (writeback cache); never applied, only tells who asks
+	KillSuidgid // clear suid, and sgid of group-executable files (FATTR_KILL_SUIDGID)
 )
 
 // AttrChange is what SetAttr changes.

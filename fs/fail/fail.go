@@ -1,0 +1,95 @@
+// Package fail has the failpoints of the file system: named places in an
+// operation where a test makes the process die, wait or get an error, to see
+// that a crash there leaves the old view or the new one. Off, a failpoint costs
+// one atomic load.
+//
+// A failpoint is armed by PLYFS_FAIL=NAME:ACTION[:N] in the environment of the
+// server, or by Arm in a test. Actions: kill (SIGKILL to the own process),
+// sleep (a second), and an errno by its number. N is the how-many-th passing
+// acts (default the first).
+package fail
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+var armed atomic.Bool
+
+type plan struct {
+	action string
+	after  int
+}
+
+var (
+	mu    sync.Mutex
+	plans = map[string]*plan{}
+)
+
+func init() {
+	if s := os.Getenv("PLYFS_FAIL"); s != "" {
+		for _, p := range strings.Split(s, ",") {
+			name, action, _ := strings.Cut(p, ":")
+			action, n, _ := strings.Cut(action, ":")
+			k, _ := strconv.Atoi(n)
+			Arm(name, action, k)
+		}
+	}
+}
+
+// Arm makes the n-th passing of the failpoint act; 0 means the first.
+func Arm(name, action string, n int) {
+	mu.Lock()
+	defer mu.Unlock()
+	plans[name] = &plan{action, max(n, 1)}
+	armed.Store(true)
+}
+
+// Disarm switches all failpoints off.
+func Disarm() {
+	mu.Lock()
+	defer mu.Unlock()
+	clear(plans)
+	armed.Store(false)
+}
+
+// Point is a place where the process may die or wait.
+func Point(name string) { _ = Err(name) }
+
+// Err is a place where an error may be injected.
+func Err(name string) syscall.Errno {
+	if !armed.Load() {
+		return 0
+	}
+	return hit(name)
+}
+
+func hit(name string) syscall.Errno {
+	mu.Lock()
+	p := plans[name]
+	if p != nil {
+		p.after--
+	}
+	fire := p != nil && p.after == 0
+	mu.Unlock()
+	if !fire {
+		return 0
+	}
+	switch p.action {
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "sleep":
+		time.Sleep(time.Second)
+	default:
+		if n, err := strconv.Atoi(p.action); err == nil {
+			return syscall.Errno(n)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,495 @@
+package union
+
+import (
+	"syscall"
+
+	"github.com/plyfs/plyfs/fs/fail"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
+)
+
+// wholeFile as the size of a copy-up means: all data.
+const wholeFile = -1
+
+// upIs says whether the node's object is in the upper layer, with its data
+// when data is asked for.
+func upIs(r *node.Rec, data bool) bool {
+	return r.Has(node.Upper) && !(data && r.Has(node.Meta))
+}
+
+// copyUp brings a node's object into the upper layer: size bytes of its data
+// (wholeFile for all), or with metaOnly and metacopy=on none. It holds no lock
+// while data is copied; others that want the same node wait for it, everybody
+// else goes on. A crash at any point leaves the old view or the new one.
+//
+// Preconditions: no lock of the union is held; the kernel holds the node.
+//
+// Analogous to fs/overlayfs/copy_up.c:ovl_copy_up_flags().
+func (fs *FS) copyUp(id node.ID, size int64, metaOnly bool) syscall.Errno {
+	if e := fs.writable(); e != 0 {
+		return e
+	}
+	i := id.Index()
+	for {
+		r := fs.t.Get(id)
+		if r == nil {
+			return unix.ESTALE
+		}
+		l := fs.loc(i)
+		l.RLock()
+		up, isDir, dead, parent := upIs(r, !metaOnly), r.Has(node.Dir), r.Has(node.Dead), r.Parent()
+		l.RUnlock()
+		if up {
+			return 0
+		}
+		if isDir && dead {
+			return unix.ENOENT
+		}
+		if !dead {
+			if e := fs.upDir(parent); e != 0 && e != unix.ENOENT {
+				return e
+			}
+		}
+		if !fs.copies.start(i) {
+			continue
+		}
+		e := fs.copyOne(id, r, size, metaOnly)
+		fs.copies.end(i)
+		if e != unix.EAGAIN {
+			return e
+		}
+	}
+}
+
+// upDir makes sure that a directory and all above it are in the upper layer.
+func (fs *FS) upDir(i uint32) syscall.Errno {
+	// From the top down, and by a list: a path may be thousands deep.
+	var chain []uint32
+	fs.renameMu.RLock()
+	for ; node.ID(i) != node.Root; i = fs.t.Rec(i).Parent() {
+		if fs.t.Rec(i).Has(node.Upper) {
+			break
+		}
+		chain = append(chain, i)
+	}
+	fs.renameMu.RUnlock()
+	for k := len(chain) - 1; k >= 0; k-- {
+		for {
+			id := fs.t.ID(chain[k])
+			r := fs.t.Rec(chain[k])
+			l := fs.loc(chain[k])
+			l.RLock()
+			up, dead := r.Has(node.Upper), r.Has(node.Dead)
+			l.RUnlock()
+			if up {
+				break
+			}
+			if dead {
+				return unix.ENOENT
+			}
+			if !fs.copies.start(chain[k]) {
+				continue
+			}
+			e := fs.copyOne(id, r, 0, false)
+			fs.copies.end(chain[k])
+			if e == unix.EAGAIN {
+				continue
+			}
+			if e != 0 {
+				return e
+			}
+			break
+		}
+	}
+	return 0
+}
+
+// copyOne does one copy-up. EAGAIN means: look again. Precondition: this
+// node's flight is the caller's.
+func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscall.Errno {
+	i := id.Index()
+	fs.loc(i).RLock()
+	up, meta := upIs(r, !metaOnly), r.Has(node.Upper|node.Meta)
+	fs.loc(i).RUnlock()
+	if up {
+		return 0
+	}
+	if meta {
+		return fs.copyData(id, size)
+	}
+	tmp := fs.tmpName()
+	c := copied{size: size, metaOnly: metaOnly && fs.o.Metacopy}
+	e := fs.view(id, func(i uint32, r *node.Rec, w at) syscall.Errno { return fs.openSource(i, r, w, &c) })
+	if e != 0 {
+		return e
+	}
+	defer c.close()
+	if e := fs.makeCopy(&c, tmp); e != 0 {
+		fs.discard(tmp)
+		return e
+	}
+	fail.Point("copyup.made")
+	e = fs.install(id, &c, tmp)
+	if e != 0 {
+		fs.discard(tmp)
+	}
+	return e
+}
+
+// copied is a copy-up under way.
+type copied struct {
+	size     int64
+	metaOnly bool
+	layer    uint16
+	st       sys.Stat
+	attr     Attr
+	src      int // data of a regular file (or the placeholder of a virtual one), else O_PATH of the object
+	link     string
+	origin   []byte
+	private  []byte // origin in our own form
+	upIno    uint64
+	isDir    bool
+}
+
+func (c *copied) close() {
+	if c.src > 0 {
+		sys.Close(c.src)
+	}
+}
+
+// openSource opens what is copied: after this no name of the lower is used any
+// more. Called under view's locks.
+func (fs *FS) openSource(i uint32, r *node.Rec, w at, c *copied) (e syscall.Errno) {
+	c.layer = r.Layer
+	if e := sys.StatAt(w.dir.fd, w.name, &c.st); e != 0 {
+		return e
+	}
+	if e := fs.fill(&c.attr, &c.st, r.Layer, w); e != 0 {
+		return e
+	}
+	fs.originOf(w, r, c)
+	typ := c.st.Mode & unix.S_IFMT
+	if typ == unix.S_IFLNK {
+		if c.link, e = sys.Readlink(w.dir.fd, w.name); e != 0 {
+			return e
+		}
+	}
+	flags := unix.O_PATH
+	needData := typ == unix.S_IFREG && c.st.Size > 0 && c.size != 0 && !c.metaOnly
+	if needData {
+		if r.Has(node.Meta) {
+			d, e := fs.whereIn(i, r, r.Data)
+			if e != 0 {
+				return e
+			}
+			defer d.release()
+			c.src, e = fs.openLower(d.dir.fd, d.name)
+			return e
+		}
+		c.src, e = fs.openLower(w.dir.fd, w.name)
+		return e
+	}
+	c.isDir = typ == unix.S_IFDIR
+	name := w.name
+	if name == "" {
+		name = "."
+	}
+	c.src, e = fs.fds.open(func() (int, syscall.Errno) { return sys.Open(w.dir.fd, name, flags, 0) })
+	return e
+}
+
+// openLower opens a lower file for reading without touching its atime.
+func (fs *FS) openLower(dirfd int, name string) (int, syscall.Errno) {
+	fd, e := fs.fds.open(func() (int, syscall.Errno) {
+		return sys.Open(dirfd, name, unix.O_RDONLY|unix.O_NOATIME|unix.O_NONBLOCK, 0)
+	})
+	if e == unix.EPERM {
+		fd, e = sys.Open(dirfd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	}
+	return fd, e
+}
+
+// makeCopy makes the copy under a temporary name in work/, complete with all
+// attributes, and durable as fsync= says.
+func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
+	w := fs.work.tmp
+	typ := c.st.Mode & unix.S_IFMT
+	if e := fs.quota.room(c.st.Blocks * 512); e != 0 && typ == unix.S_IFREG && c.size != 0 {
+		return e
+	}
+	fd := -1
+	var e syscall.Errno
+	switch typ {
+	case unix.S_IFREG:
+		if fd, e = sys.Open(w, tmp, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR, 0o600); e != 0 {
+			return e
+		}
+		defer sys.Close(fd)
+		if e := fs.copyContent(c, fd); e != 0 {
+			return e
+		}
+	case unix.S_IFDIR:
+		if e := sys.Mkdir(w, tmp, 0o700); e != 0 {
+			return e
+		}
+		if fd, e = sys.Open(w, tmp, unix.O_RDONLY|unix.O_DIRECTORY, 0); e != 0 {
+			return e
+		}
+		defer sys.Close(fd)
+	case unix.S_IFLNK:
+		if e := sys.Symlink(c.link, w, tmp); e != 0 {
+			return e
+		}
+	default:
+		e := sys.Mknod(w, tmp, c.st.Mode&^0o7777|0o600, encodeDev(uint64(c.st.Rdev)))
+		if e == unix.EPERM && fs.hasOverride(0) {
+			e = fs.placeholder(tmp)
+		}
+		if e != 0 {
+			return e
+		}
+	}
+	fail.Point("copyup.attrs")
+	if e := fs.copyAttrs(c, fd, tmp); e != 0 {
+		return e
+	}
+	if fd >= 0 && (fs.o.Fsync == layer.FsyncStrict || (fs.o.Fsync == layer.FsyncAuto && typ == unix.S_IFREG)) {
+		if e := sys.Fsync(fd); e != 0 {
+			return e
+		}
+	}
+	var st sys.Stat
+	if e := sys.StatAt(w, tmp, &st); e != 0 {
+		return e
+	}
+	c.upIno = st.Ino
+	return 0
+}
+
+// placeholder is the regular file that stands for an object that the server
+// may not make: its override_stat says what it is.
+func (fs *FS) placeholder(tmp string) syscall.Errno {
+	fd, e := sys.Open(fs.work.tmp, tmp, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o700)
+	if e == 0 {
+		sys.Close(fd)
+	}
+	return e
+}
+
+// copyContent copies the data, or with metacopy only the length.
+func (fs *FS) copyContent(c *copied, fd int) syscall.Errno {
+	if c.metaOnly && c.st.Size > 0 {
+		if e := sys.Truncate(fd, c.st.Size); e != 0 {
+			return e
+		}
+		return sys.SetXattr(fd, "", fs.ns.Metacopy(), nil, 0)
+	}
+	c.metaOnly = false
+	if c.size == 0 || c.st.Size == 0 {
+		return 0
+	}
+	n := c.st.Size
+	if c.size != wholeFile {
+		n = min(n, c.size)
+	}
+	_, e := sys.CopyFile(fd, c.src, n, nil)
+	return e
+}
+
+// install puts a finished copy in place. The name may have been unlinked or
+// renamed meanwhile: then the copy becomes the orphan of the node, or is made
+// anew (EAGAIN).
+func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
+	i := id.Index()
+	fs.renameMu.RLock()
+	defer fs.renameMu.RUnlock()
+	r := fs.t.Get(id)
+	if r == nil {
+		return unix.ESTALE
+	}
+	fs.loc(i).RLock()
+	parent := r.Parent()
+	fs.loc(i).RUnlock()
+	d := fs.dirs.get(parent)
+	if e := fs.lock(d); e != 0 {
+		return e
+	}
+	defer d.mu.Unlock()
+	l := fs.loc(i)
+	l.Lock()
+	defer l.Unlock()
+	if r.Parent() != parent {
+		return unix.EAGAIN // raced with a rename
+	}
+	if r.Has(node.Dead) {
+		if c.isDir {
+			return unix.ENOENT
+		}
+		if e := sys.Rename(fs.work.tmp, tmp, fs.work.tmp, orphanName(id), 0); e != 0 {
+			return e
+		}
+		fs.quota.add(fs.work.tmp, orphanName(id))
+		fs.switchUp(i, r, c)
+		r.Flags |= node.Orphan
+		if c.st.Nlink > 1 {
+			fs.indexLink(i, r, c, fs.work.tmp, orphanName(id))
+		}
+		if !r.Has(node.Indexed) {
+			// The lower's link count told the names that are left; the
+			// orphan has none but its own.
+			r.Flags &^= node.Sticky
+			r.Delta = 0
+		}
+		return 0
+	}
+	name := fs.t.Name(r)
+	ent := d.ix.Find(name)
+	if ent == nil || !ent.Visible() {
+		return unix.ESTALE
+	}
+	p, e := fs.dirFD(parent, 0)
+	if e != 0 {
+		return e
+	}
+	defer p.release()
+	if e := fs.place(d, p.fd, name, tmp, c); e != 0 {
+		return e
+	}
+	ent.Upper = fs.entryType(c.st.Mode)
+	fs.switchUp(i, r, c)
+	if c.st.Nlink > 1 && !c.isDir {
+		fs.indexLink(i, r, c, p.fd, name)
+	}
+	return 0
+}
+
+// place renames the temporary to its name in the upper directory, whose times
+// stay as they were: a copy-up changes nothing that a client did.
+func (fs *FS) place(d *dir, dirfd int, name, tmp string, c *copied) syscall.Errno {
+	var pst sys.Stat
+	times := sys.StatAt(dirfd, "", &pst) == 0
+	if c.origin != nil || c.private != nil {
+		fs.setImpure(d, dirfd)
+	}
+	fail.Point("copyup.place")
+	e := sys.Rename(fs.work.tmp, tmp, dirfd, name, unix.RENAME_NOREPLACE)
+	if e == unix.EINVAL { // a file system without flags: NFS
+		if sys.Exists(dirfd, name) {
+			return unix.EEXIST
+		}
+		e = sys.Rename(fs.work.tmp, tmp, dirfd, name, 0)
+	}
+	if e != 0 {
+		return e
+	}
+	fs.quota.add(dirfd, name)
+	if times {
+		_ = fs.utimes(dirfd, "", pst.Atim, pst.Mtim)
+	}
+	if fs.o.Fsync == layer.FsyncStrict {
+		return fs.syncDir(dirfd)
+	}
+	return 0
+}
+
+// switchUp makes the node the upper object. Precondition: the node's loc is
+// held for writing.
+func (fs *FS) switchUp(i uint32, r *node.Rec, c *copied) {
+	old := r.Layer
+	if !r.Has(node.Dir) {
+		r.OLayer, r.OKey = old, r.Key
+	}
+	if c.metaOnly {
+		if !r.Has(node.Meta) {
+			r.Data = old
+		}
+		r.Flags |= node.Meta
+	} else {
+		r.Flags &^= node.Meta
+	}
+	r.Flags |= node.Upper
+	r.Key = c.upIno
+	r.Layer = 0
+	if !r.Has(node.Dir) {
+		fs.fds.drop(keyOf(i, old, kindFile))
+	}
+	if c.origin == nil && c.private == nil {
+		fs.inos.keep(fs.inos.show(fs.layers[0].dev, c.upIno), r.Ino)
+	}
+}
+
+// copyData gives a metacopy file its data: into the upper file that is there,
+// which shows the lower's data until the mark is taken off.
+//
+// Analogous to fs/overlayfs/copy_up.c:ovl_copy_up_meta_inode_data().
+func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
+	src, dst := -1, -1
+	var length int64
+	e := fs.view(id, func(i uint32, r *node.Rec, w at) (e syscall.Errno) {
+		if dst, e = fs.openOwn(w.dir.fd, w.name, unix.O_RDWR); e != 0 {
+			return e
+		}
+		d, e := fs.whereIn(i, r, r.Data)
+		if e != 0 {
+			return e
+		}
+		defer d.release()
+		src, e = fs.openLower(d.dir.fd, d.name)
+		return e
+	})
+	defer func() {
+		for _, fd := range [...]int{src, dst} {
+			if fd >= 0 {
+				sys.Close(fd)
+			}
+		}
+	}()
+	if e != 0 {
+		return e
+	}
+	var st sys.Stat
+	if e := sys.StatFD(dst, &st); e != 0 {
+		return e
+	}
+	if length = st.Size; size != wholeFile {
+		length = min(length, size)
+	}
+	e = fs.quota.grow(dst, length, func() syscall.Errno {
+		_, e := sys.CopyFile(dst, src, length, nil)
+		return e
+	})
+	if e != 0 {
+		return e
+	}
+	_ = sys.UtimesFD(dst, st.Atim, st.Mtim)
+	if fs.o.Fsync != layer.FsyncVolatile {
+		if e := sys.Fsync(dst); e != 0 {
+			return e
+		}
+	}
+	if e := sys.RemoveXattr(dst, "", fs.ns.Metacopy()); e != 0 && e != unix.ENODATA {
+		return e
+	}
+	_ = sys.RemoveXattr(dst, "", fs.ns.Redirect())
+	i := id.Index()
+	l := fs.loc(i)
+	l.Lock()
+	defer l.Unlock()
+	r := fs.t.Rec(i)
+	fs.fds.drop(keyOf(i, r.Data, kindFile))
+	fs.fds.drop(keyOf(i, r.Data, kindMeta))
+	r.Flags &^= node.Meta
+	fs.metaPaths.set(id, "")
+	return 0
+}
+
+// entryType is the type that the index keeps for an upper object.
+func (fs *FS) entryType(mode uint32) uint8 {
+	t := uint8(mode >> 12 & 15)
+	if t == unix.DT_REG && fs.hasOverride(0) {
+		return unix.DT_UNKNOWN
+	}
+	return t
+}

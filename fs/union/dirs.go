@@ -1,0 +1,169 @@
+package union
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plyfs/plyfs/fs/index"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+)
+
+// below is one lower directory that is merged into a directory.
+type below struct {
+	layer uint16
+	xwh   bool // may hold xattr whiteouts (opaque=x)
+	// path is where a redirect led, from the layer's root; "" means the
+	// node's own lower name in its lower parent.
+	path string
+}
+
+// dir is what the heap holds for a directory that the kernel knows. All of it
+// can be found again from the layers.
+type dir struct {
+	i       uint32
+	mu      sync.RWMutex // guards what follows, and the names in this directory
+	ix      *index.Dir   // nil: not loaded
+	counted int64        // what ix adds to dirTable.names
+	// cand are the lower layers that may be merged, from the parent's index.
+	cand   []uint16
+	gone   bool // removed: nothing can be made here any more
+	impure bool // the upper directory is marked so already
+	xmark  bool // the upper directory is marked opaque=x already
+	defACL int8 // the upper directory has a default ACL: 0 unknown, 1 no, 2 yes
+
+	// stack are the lower directories, top first; nil: not looked for yet.
+	stack atomic.Pointer[[]below]
+	used  atomic.Bool // since the last sweep over all indexes
+	dead  atomic.Int32
+	since dirStamp // live mode: what the layers' directories looked like
+}
+
+// dirStamp tells whether a directory that others change is still as it was
+// when it was read.
+type dirStamp struct {
+	read  time.Time
+	sums  []uint64
+	fresh bool
+}
+
+const dirShards = 64
+
+type dirTable struct {
+	shards [dirShards]struct {
+		mu sync.RWMutex
+		m  map[uint32]*dir
+	}
+	names  atomic.Int64 // in all loaded indexes
+	sweep  sync.Mutex
+	budget int64
+}
+
+// maxIndexed is how many names the loaded indexes may hold together before
+// those not used lately are dropped: about 50 bytes each.
+const maxIndexed = 2 << 20
+
+func (t *dirTable) init() {
+	for i := range t.shards {
+		t.shards[i].m = map[uint32]*dir{}
+	}
+	t.budget = maxIndexed
+}
+
+// get is the dir of a live node, nil when there is none.
+func (t *dirTable) get(i uint32) *dir {
+	s := &t.shards[i%dirShards]
+	s.mu.RLock()
+	d := s.m[i]
+	s.mu.RUnlock()
+	return d
+}
+
+// make is get that makes one.
+func (t *dirTable) make(i uint32) *dir {
+	s := &t.shards[i%dirShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.m[i]
+	if d == nil {
+		d = &dir{i: i}
+		d.dead.Store(-1)
+		s.m[i] = d
+	}
+	return d
+}
+
+// free drops the dir of a node that is going away.
+func (t *dirTable) free(fs *FS, i uint32) {
+	s := &t.shards[i%dirShards]
+	s.mu.Lock()
+	d := s.m[i]
+	delete(s.m, i)
+	s.mu.Unlock()
+	if d == nil {
+		return
+	}
+	fs.fds.drop(keyOf(i, 0, kindDir))
+	if st := d.stack.Load(); st != nil {
+		for _, b := range *st {
+			fs.fds.drop(keyOf(i, b.layer, kindDir))
+		}
+	}
+	t.names.Add(-d.counted)
+	if fd := d.dead.Swap(-1); fd >= 0 {
+		sys.Close(int(fd))
+	}
+}
+
+// closeAll closes the descriptors of removed directories.
+func (t *dirTable) closeAll() {
+	for i := range t.shards {
+		for _, d := range t.shards[i].m {
+			if fd := d.dead.Swap(-1); fd >= 0 {
+				sys.Close(int(fd))
+			}
+		}
+	}
+}
+
+// loaded counts a freshly loaded index and drops others that were not used
+// since the last time when there are too many names. It is called with d.mu
+// held, so it only tries the locks of others.
+func (t *dirTable) loaded(d *dir) {
+	d.used.Store(true)
+	d.counted = int64(d.ix.Len())
+	if t.names.Add(d.counted) <= t.budget || !t.sweep.TryLock() {
+		return
+	}
+	defer t.sweep.Unlock()
+	for round := 0; round < 2 && t.names.Load() > t.budget/2; round++ {
+		for i := range t.shards {
+			s := &t.shards[i]
+			s.mu.RLock()
+			for _, o := range s.m {
+				if o == d || o.used.Swap(false) || !o.mu.TryLock() {
+					continue
+				}
+				o.unload(t)
+				o.mu.Unlock()
+			}
+			s.mu.RUnlock()
+		}
+	}
+}
+
+// unload drops the index. Precondition: d.mu is held.
+func (d *dir) unload(t *dirTable) {
+	t.names.Add(-d.counted)
+	d.ix, d.counted = nil, 0
+}
+
+// dirOf is the dir of a living directory node.
+func (fs *FS) dirOf(id node.ID) *dir {
+	r := fs.t.Get(id)
+	if r == nil || !r.Has(node.Dir) {
+		return nil
+	}
+	return fs.dirs.get(id.Index())
+}

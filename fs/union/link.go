@@ -1,0 +1,297 @@
+package union
+
+import (
+	"encoding/hex"
+	"strconv"
+	"syscall"
+
+	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/index"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
+)
+
+// A lower file with several names is copied up once: the upper file gets one
+// more link in plyfs/index, named for the lower inode, and every lower name of
+// it leads there from then on, in this mount and in later ones. The number of
+// names that the mount shows is the upper's link count plus Delta, which is
+// kept in overlay.nlink in the kernel's form ("U+1").
+
+// indexName is the name in plyfs/index for a lower inode.
+func (fs *FS) indexName(layer uint16, ino uint64) string {
+	l := &fs.layers[layer]
+	if l.uuid != ([16]byte{}) {
+		return hex.EncodeToString(l.uuid[:]) + "-" + strconv.FormatUint(ino, 16)
+	}
+	return "fs" + strconv.FormatUint(fs.inos.show(l.dev, 0)>>56, 16) + "-" + strconv.FormatUint(ino, 16)
+}
+
+// lookupLinked is lookupNew for a file with several names: they share a node.
+func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init, f *found, e *Entry) syscall.Errno {
+	fs.hardMu.Lock()
+	defer fs.hardMu.Unlock()
+	if id := fs.findLinked(f); id != node.None {
+		e.Node = id
+		return fs.getAttr(id, &e.Attr)
+	}
+	k := node.Link{Layer: f.layer, Ino: f.st.Ino}
+	lk := node.Link{}
+	delta := int32(0)
+	if fs.work.indexed {
+		if up, ok := fs.indexedUpper(d, name, f, &lk, &delta); ok {
+			k = node.Link{Layer: 0, Ino: up.Ino}
+			in.Layer, in.Key = 0, up.Ino
+			in.Flags = node.Upper | node.Indexed
+			in.Ino = fs.inos.show(fs.layers[lk.Layer].dev, lk.Ino)
+		}
+	}
+	id, made, errno := fs.t.Insert(d.i, name, in)
+	if errno != 0 {
+		return errno
+	}
+	if made {
+		l := fs.loc(id.Index())
+		l.Lock()
+		r := fs.t.Rec(id.Index())
+		fs.t.AddLink(id.Index(), k)
+		if in.Flags&node.Indexed != 0 {
+			r.OLayer, r.OKey, r.Delta = lk.Layer, lk.Ino, delta
+			r.Flags |= node.Sticky
+			fs.t.AddLink(id.Index(), lk)
+		}
+		l.Unlock()
+	}
+	e.Node = id
+	errno = fs.getAttr(id, &e.Attr)
+	if errno != 0 {
+		fs.t.Forget(id, 1)
+	}
+	return errno
+}
+
+func (fs *FS) findLinked(f *found) node.ID {
+	return fs.t.FindLink(node.Link{Layer: f.layer, Ino: f.st.Ino})
+}
+
+func (fs *FS) pinLinked(f *found) node.ID {
+	return fs.t.PinLink(node.Link{Layer: f.layer, Ino: f.st.Ino})
+}
+
+// indexedUpper finds the upper file that a lower or upper file with several
+// names was copied up to, and the lower inode it came from.
+func (fs *FS) indexedUpper(d *dir, name string, f *found, lk *node.Link, delta *int32) (*sys.Stat, bool) {
+	if f.layer > 0 {
+		*lk = node.Link{Layer: f.layer, Ino: f.st.Ino}
+	} else {
+		ok := false
+		if *lk, ok = fs.originLink(d, name); !ok {
+			return nil, false
+		}
+	}
+	var st sys.Stat
+	name = fs.indexName(lk.Layer, lk.Ino)
+	if sys.StatAt(fs.work.index, name, &st) != 0 || (f.layer == 0 && st.Ino != f.st.Ino) {
+		return nil, false
+	}
+	var buf [32]byte
+	*delta = -1
+	if n, e := sys.GetXattr(fs.work.index, name, fs.ns.Nlink(), buf[:]); e == 0 {
+		if _, k, err := dialect.ParseNlink(buf[:n]); err == nil {
+			*delta = int32(k)
+		}
+	}
+	return &st, true
+}
+
+// originLink reads from an upper file which lower inode it was copied from.
+func (fs *FS) originLink(d *dir, name string) (node.Link, bool) {
+	p, e := fs.dirFD(d.i, 0)
+	if e != 0 {
+		return node.Link{}, false
+	}
+	defer p.release()
+	var buf [64]byte
+	n, e := sys.GetXattr(p.fd, name, dialect.PlyfsOrigin, buf[:])
+	if e != 0 {
+		return node.Link{}, false
+	}
+	uuid, ino, err := dialect.ParsePlyfsOrigin(buf[:n])
+	if err != nil {
+		return node.Link{}, false
+	}
+	for n := 1; n < len(fs.layers); n++ {
+		if fs.layers[n].uuid == uuid {
+			return node.Link{Layer: uint16(n), Ino: ino}, true
+		}
+	}
+	return node.Link{}, false
+}
+
+// indexLink puts a file with several names, which was just copied up to
+// (dirfd, name), into plyfs/index. It is best effort: without it the link is
+// broken by the copy-up, as in overlayfs. Precondition: the node's loc is held
+// for writing.
+func (fs *FS) indexLink(i uint32, r *node.Rec, c *copied, dirfd int, name string) {
+	if e := fs.openIndex(); e != 0 {
+		return
+	}
+	in := fs.indexName(c.layer, c.st.Ino)
+	if e := sys.Link(dirfd, name, fs.work.index, in); e != 0 {
+		return
+	}
+	var st sys.Stat
+	if sys.StatAt(fs.work.index, in, &st) != 0 {
+		return
+	}
+	want := int32(c.st.Nlink)
+	if r.Has(node.Sticky) {
+		want += r.Delta
+	}
+	have := int32(st.Nlink)
+	if r.Has(node.Orphan) {
+		// The index leads to the file now: the orphan's name can go.
+		if sys.Unlink(fs.work.tmp, orphanName(fs.t.ID(i))) == 0 {
+			r.Flags &^= node.Orphan
+			have--
+		}
+	}
+	r.Delta = want - have
+	r.Flags |= node.Sticky | node.Indexed
+	fs.t.AddLink(i, node.Link{Layer: 0, Ino: c.upIno})
+	fs.t.AddLink(i, node.Link{Layer: c.layer, Ino: c.st.Ino})
+	fs.saveDelta(r)
+}
+
+func (fs *FS) openIndex() syscall.Errno {
+	w := &fs.work
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.index > 0 {
+		return 0
+	}
+	fd, e := mkdirOpen(w.own, "index", 0o700)
+	if e == 0 {
+		w.index, w.indexed = fd, true
+	}
+	return e
+}
+
+// saveDelta keeps the number of names that the upper's link count does not
+// tell. Precondition: the node's loc is held.
+func (fs *FS) saveDelta(r *node.Rec) {
+	if !r.Has(node.Indexed) {
+		return
+	}
+	var buf [16]byte
+	_ = sys.SetXattr(fs.work.index, fs.indexName(r.OLayer, r.OKey), fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
+}
+
+// dropIndexed removes the index entry of a file that has no name left, when
+// its node goes away.
+func (fs *FS) dropIndexed(r *node.Rec) {
+	name := fs.indexName(r.OLayer, r.OKey)
+	var st sys.Stat
+	if sys.StatAt(fs.work.index, name, &st) == 0 && int(st.Nlink)+int(r.Delta) <= 0 {
+		fs.quota.removing(fs.work.index, name)
+		_ = sys.Unlink(fs.work.index, name)
+	}
+}
+
+// Link gives a file another name.
+func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
+	if errno := newName(name); errno != 0 {
+		return errno
+	}
+	if errno := fs.copyUp(id, wholeFile, false); errno != 0 {
+		return errno
+	}
+	d, errno := fs.lockParent(parent)
+	if errno != 0 {
+		return errno
+	}
+	defer fs.unlockParent(d)
+	if d.gone {
+		return unix.ENOENT
+	}
+	ent := d.ix.Find(name)
+	if ent != nil && ent.Visible() {
+		return unix.EEXIST
+	}
+	p, errno := fs.dirFD(d.i, 0)
+	if errno != 0 {
+		return errno
+	}
+	defer p.release()
+	i := id.Index()
+	l := fs.loc(i)
+	l.Lock()
+	r := fs.t.Rec(i)
+	errno = fs.linkAt(d, p.fd, name, i, r, ent != nil && ent.Upper == index.Whiteout)
+	if errno == 0 {
+		ent = d.ix.Add(name)
+		ent.Upper, ent.Ino = r.Type, r.Ino
+		if fs.hasOverride(0) && r.Type != unix.DT_LNK {
+			ent.Upper = unix.DT_UNKNOWN
+		}
+		fs.t.AddLink(i, node.Link{Layer: 0, Ino: r.Key})
+		if r.Has(node.Dead) {
+			errno = fs.adopt(i, r, d, name)
+		}
+		fs.t.AddLookup(id)
+	}
+	l.Unlock()
+	if errno != 0 {
+		return errno
+	}
+	e.Node = id
+	if errno = fs.getAttr(id, &e.Attr); errno != 0 {
+		fs.t.Forget(id, 1)
+	}
+	return errno
+}
+
+// linkAt makes the link on disk, over a whiteout by way of a temporary.
+func (fs *FS) linkAt(d *dir, dirfd int, name string, i uint32, r *node.Rec, over bool) syscall.Errno {
+	w, e := fs.where(i, r)
+	if e != 0 {
+		return e
+	}
+	defer w.release()
+	if r.Ino != fs.inos.show(fs.layers[0].dev, r.Key) {
+		fs.setImpure(d, dirfd)
+	}
+	if !over {
+		return sys.Link(w.dir.fd, w.name, dirfd, name)
+	}
+	if dotWhiteout(dirfd, name) {
+		if e := sys.Link(w.dir.fd, w.name, dirfd, name); e != 0 {
+			return e
+		}
+		return fs.dropWhiteout(dirfd, name)
+	}
+	tmp := fs.tmpName()
+	if e := sys.Link(w.dir.fd, w.name, fs.work.tmp, tmp); e != 0 {
+		return e
+	}
+	if e := sys.Rename(fs.work.tmp, tmp, dirfd, name, 0); e != 0 {
+		_ = sys.Unlink(fs.work.tmp, tmp)
+		return e
+	}
+	return 0
+}
+
+// adopt gives a node without a name (O_TMPFILE, or an orphan with other links)
+// the one that was just made. Preconditions: d.mu and the node's loc are held
+// for writing.
+func (fs *FS) adopt(i uint32, r *node.Rec, d *dir, name string) syscall.Errno {
+	if e := fs.t.Move(i, d.i, name, 0); e != 0 {
+		return e
+	}
+	r.Flags &^= node.Dead
+	if r.Has(node.Orphan) {
+		_ = sys.Unlink(fs.work.tmp, orphanName(fs.t.ID(i)))
+		r.Flags &^= node.Orphan
+	}
+	return 0
+}

@@ -1,0 +1,226 @@
+package union
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/index"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
+)
+
+// rlock takes d.mu for reading with the index loaded. Precondition:
+// fs.renameMu is held.
+func (fs *FS) rlock(d *dir) syscall.Errno {
+	for {
+		d.mu.RLock()
+		if d.ix != nil && !fs.stale(d) {
+			if !d.used.Load() {
+				d.used.Store(true)
+			}
+			return 0
+		}
+		d.mu.RUnlock()
+		if e := fs.lock(d); e != 0 {
+			return e
+		}
+		d.mu.Unlock()
+		if fs.o.Live {
+			// What others change all the time is not waited for.
+			d.mu.RLock()
+			if d.ix != nil {
+				return 0
+			}
+			d.mu.RUnlock()
+		}
+	}
+}
+
+// lock takes d.mu for writing with the index loaded. Precondition: fs.renameMu
+// is held.
+func (fs *FS) lock(d *dir) syscall.Errno {
+	d.mu.Lock()
+	if d.ix != nil && fs.stale(d) {
+		d.unload(&fs.dirs)
+	}
+	if d.ix == nil {
+		if e := fs.loadIndex(d); e != 0 {
+			d.mu.Unlock()
+			return e
+		}
+	}
+	return 0
+}
+
+// loadIndex merges the directory's layers. Preconditions: fs.renameMu and d.mu
+// are held.
+func (fs *FS) loadIndex(d *dir) syscall.Errno {
+	if e := fs.loadStack(d); e != 0 {
+		return e
+	}
+	r := fs.t.Rec(d.i)
+	b := index.NewBuilder()
+	rd := reader{fs: fs, b: b}
+	stamp := dirStamp{read: time.Now()}
+	if r.Has(node.Upper) && !d.gone {
+		p, e := fs.dirFD(d.i, 0)
+		if e != 0 {
+			return e
+		}
+		if node.ID(d.i) == node.Root {
+			m := fs.readMarks(p.fd)
+			d.impure, d.xmark = m.impure, m.xwh
+		}
+		b.Layer(0)
+		_, e = rd.layer(p.fd, 0, d.xmark, d.impure)
+		p.release()
+		if e != 0 {
+			return e
+		}
+	}
+	if !rd.opaque {
+		for _, s := range *d.stack.Load() {
+			p, e := fs.dirFD(d.i, s.layer)
+			if e != 0 {
+				return e
+			}
+			if fs.o.Live {
+				stamp.add(p.fd)
+			}
+			b.Layer(s.layer)
+			_, e = rd.layer(p.fd, s.layer, s.xwh, false)
+			p.release()
+			if e != 0 {
+				return e
+			}
+			if rd.opaque {
+				break
+			}
+		}
+	}
+	d.ix = b.Done()
+	d.since = stamp
+	fs.dirs.loaded(d)
+	return 0
+}
+
+// reader feeds the entries of one layer after the other to a Builder.
+type reader struct {
+	fs     *FS
+	b      *index.Builder
+	buf    []byte
+	opaque bool // the layer had .wh..wh..opq
+}
+
+// layer reads one directory. dirfd is its O_PATH descriptor.
+func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Errno) {
+	fs := rd.fs
+	fd, e := fs.fds.open(func() (int, syscall.Errno) {
+		return sys.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOATIME, 0)
+	})
+	if e == unix.EPERM {
+		fd, e = sys.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	}
+	if e == unix.EACCES && n == 0 {
+		fd, e = fs.openOwn(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	}
+	if e != 0 {
+		return 0, e
+	}
+	defer sys.Close(fd)
+	if rd.buf == nil {
+		rd.buf = make([]byte, 32<<10)
+	}
+	li := &fs.layers[n]
+	count := 0
+	e = sys.ReadDir(fd, rd.buf, func(name string, ino uint64, typ uint8) bool {
+		count++
+		if name[0] == '.' {
+			target, kind := dialect.ParseDotWh(name)
+			switch kind {
+			case dialect.DotWhWhiteout:
+				rd.b.Hide(target)
+				return true
+			case dialect.DotWhOpaque:
+				rd.opaque = true
+				return true
+			case dialect.DotWhMeta:
+				return true
+			}
+		}
+		var st sys.Stat
+		switch {
+		case typ == unix.DT_UNKNOWN || typ == unix.DT_CHR || (typ == unix.DT_REG && xwh) || fs.inos.several:
+			if sys.StatAt(dirfd, name, &st) != 0 {
+				return true // raced with a removal
+			}
+			typ = uint8(st.Mode >> 12 & 15)
+			if typ == unix.DT_CHR && st.Rdev == 0 || typ == unix.DT_REG && xwh && st.Size == 0 && fs.isXattrWhiteout(dirfd, name) {
+				rd.b.Whiteout(name)
+				return true
+			}
+			ino = fs.inos.show(st.Dev, st.Ino)
+		default:
+			ino = fs.inos.show(li.dev, ino)
+		}
+		if n == 0 && impure {
+			if o, ok := fs.originIno(dirfd, name); ok {
+				ino = o
+			}
+		}
+		if n == 0 {
+			ino = fs.inos.kept(ino)
+		}
+		if typ == unix.DT_REG && li.override != layer.XattrPermNone {
+			typ = unix.DT_UNKNOWN // its xattr may say that it is a device
+		}
+		rd.b.Entry(name, typ, ino)
+		return true
+	})
+	return count, e
+}
+
+// add notes how a layer's directory looks now.
+func (s *dirStamp) add(fd int) {
+	var st sys.Stat
+	if sys.StatFD(fd, &st) == 0 {
+		s.sums = append(s.sums, stampOf(&st))
+		if s.read.Sub(time.Unix(st.Mtim.Unix())) < 50*time.Millisecond {
+			s.fresh = true // a change within the clock's grain would not show
+		}
+	}
+}
+
+func stampOf(st *sys.Stat) uint64 {
+	h := uint64(st.Mtim.Nano())
+	h = h*0x9e3779b97f4a7c15 ^ uint64(st.Ctim.Nano())
+	return h*0x9e3779b97f4a7c15 ^ st.Ino
+}
+
+// stale says whether a lower directory has changed since the index was read;
+// that is looked for in live mode only. Preconditions: fs.renameMu and d.mu
+// are held (for reading at least), d.ix is loaded.
+func (fs *FS) stale(d *dir) bool {
+	if !fs.o.Live {
+		return false
+	}
+	if d.since.fresh {
+		return true
+	}
+	for k, s := range *d.stack.Load() {
+		p, e := fs.dirFD(d.i, s.layer)
+		if e != 0 {
+			return true
+		}
+		var st sys.Stat
+		e = sys.StatFD(p.fd, &st)
+		p.release()
+		if e != 0 || k >= len(d.since.sums) || d.since.sums[k] != stampOf(&st) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,193 @@
+package union
+
+import (
+	"syscall"
+
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	anyTimes = SetAtime | SetMtime | SetAtimeNow | SetMtimeNow
+	anyAttr  = SetMode | SetUID | SetGID | SetSize | KillSuidgid | anyTimes
+)
+
+// SetAttr changes attributes and answers the new ones.
+//
+// The kernel sends the times that it keeps itself (writeback cache) after
+// every unlink, link and rename, for files that nobody has changed: such a
+// request never copies up.
+func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Errno {
+	r := fs.t.Get(id)
+	if r == nil {
+		return unix.ESTALE
+	}
+	v := ch.Valid & anyAttr
+	if v == 0 {
+		return fs.GetAttr(id, a)
+	}
+	if v == SetMtime {
+		if e := fs.GetAttr(id, a); e != 0 || a.Mtime == ch.Mtime {
+			return e
+		}
+	}
+	if e := fs.writable(); e != 0 {
+		return e
+	}
+	if e := fs.upFor(id, r, ch); e != 0 {
+		return e
+	}
+	if v&SetSize != 0 {
+		if e := fs.truncate(id, ch.Size); e != 0 {
+			return e
+		}
+	}
+	return fs.view(id, func(i uint32, r *node.Rec, w at) syscall.Errno {
+		if e := fs.attrLocked(i, r, a); e != 0 {
+			return e
+		}
+		if e := fs.changeOwner(w, r, v, ch, a); e != 0 {
+			return e
+		}
+		if v&anyTimes != 0 {
+			if e := fs.utimes(w.dir.fd, w.name, timespec(v, SetAtime, SetAtimeNow, ch.Atime), timespec(v, SetMtime, SetMtimeNow, ch.Mtime)); e != 0 {
+				return e
+			}
+		}
+		if fs.o.Fsync == layer.FsyncStrict && r.Has(node.Dir) {
+			if e := fs.syncDir(w.dir.fd); e != 0 {
+				return e
+			}
+		}
+		return fs.attrLocked(i, r, a)
+	})
+}
+
+// upFor copies up what the change needs: a truncation no data beyond the new
+// end, a change of metadata none at all with metacopy=on.
+func (fs *FS) upFor(id node.ID, r *node.Rec, ch *AttrChange) syscall.Errno {
+	if r.Has(node.Dir) {
+		return fs.upDir(id.Index())
+	}
+	if ch.Valid&SetSize == 0 {
+		return fs.copyUp(id, wholeFile, true)
+	}
+	size := int64(wholeFile)
+	if ch.Size < 1<<62 {
+		size = int64(ch.Size)
+	}
+	return fs.copyUp(id, size, false)
+}
+
+// truncate sets the length of an upper file.
+func (fs *FS) truncate(id node.ID, size uint64) syscall.Errno {
+	if size > 1<<63-1 {
+		return unix.EFBIG
+	}
+	p, e := fs.fileFD(id, true)
+	if e != 0 {
+		return e
+	}
+	defer p.release()
+	return fs.quota.grow(p.fd, 0, func() syscall.Errno { return sys.Truncate(p.fd, int64(size)) })
+}
+
+// changeOwner changes owner and mode, in that order: a chown clears suid and
+// capabilities, as it does on any file system. a is the state before.
+func (fs *FS) changeOwner(w at, r *node.Rec, v uint32, ch *AttrChange, a *Attr) syscall.Errno {
+	mode := a.Mode
+	if v&KillSuidgid != 0 {
+		mode = killSuidgid(mode)
+	}
+	if v&SetMode != 0 {
+		mode = mode&unix.S_IFMT | ch.Mode&0o7777
+	}
+	owner := v&(SetUID|SetGID) != 0
+	if fs.hasOverride(0) && r.Type != unix.DT_LNK {
+		if !owner && mode == a.Mode {
+			return 0
+		}
+		uid, gid := fs.ids.uid.store(a.UID), fs.ids.gid.store(a.GID)
+		if v&SetUID != 0 {
+			uid = fs.ids.uid.store(ch.UID)
+		}
+		if v&SetGID != 0 {
+			gid = fs.ids.gid.store(ch.GID)
+		}
+		if owner && v&SetMode == 0 && mode&unix.S_IFMT == unix.S_IFREG {
+			mode = killSuidgid(mode)
+			_ = sys.RemoveXattr(w.dir.fd, w.name, xattrCaps)
+		}
+		return fs.setOwner(w.dir.fd, w.name, uid, gid, mode, decodeDev(a.Rdev))
+	}
+	if owner {
+		uid, gid := -1, -1
+		if v&SetUID != 0 {
+			uid = int(fs.ids.uid.store(ch.UID))
+		}
+		if v&SetGID != 0 {
+			gid = int(fs.ids.gid.store(ch.GID))
+		}
+		e := sys.Chown(w.dir.fd, w.name, uid, gid)
+		if e != 0 && (fs.ids.uid.squash || fs.ids.gid.squash) {
+			e = 0 // every owner is shown as one: there is nothing to change
+		}
+		if e != 0 {
+			return e
+		}
+		if v&SetMode == 0 && v&KillSuidgid == 0 {
+			return 0
+		}
+		if v&SetMode == 0 {
+			// The chown has cleared what it had to; keep the rest.
+			mode = killSuidgid(a.Mode)
+		}
+	}
+	if mode == a.Mode && !owner && v&SetMode == 0 {
+		return 0
+	}
+	if r.Type == unix.DT_LNK {
+		return unix.EOPNOTSUPP
+	}
+	return sys.Chmod(w.dir.fd, w.name, mode&0o7777)
+}
+
+// killSuidgid is what the kernel does to the mode of a file that somebody
+// writes to: setattr_should_drop_suidgid().
+func killSuidgid(mode uint32) uint32 {
+	if mode&unix.S_IFMT != unix.S_IFREG {
+		return mode
+	}
+	mode &^= unix.S_ISUID
+	if mode&unix.S_IXGRP != 0 {
+		mode &^= unix.S_ISGID
+	}
+	return mode
+}
+
+func timespec(v, set, now uint32, t Time) unix.Timespec {
+	switch {
+	case v&now != 0:
+		return unix.Timespec{Nsec: unix.UTIME_NOW}
+	case v&set != 0:
+		ts := unix.Timespec{}
+		ts.Sec = tvSec(t.Sec)
+		ts.Nsec = tvNsec(t.Nsec)
+		return ts
+	}
+	return unix.Timespec{Nsec: unix.UTIME_OMIT}
+}
+
+// chmodKill clears suid and sgid of an upper file before a write.
+func (fs *FS) chmodKill(id node.ID) syscall.Errno {
+	var a Attr
+	return fs.view(id, func(i uint32, r *node.Rec, w at) syscall.Errno {
+		if e := fs.attrLocked(i, r, &a); e != 0 {
+			return e
+		}
+		_ = sys.RemoveXattr(w.dir.fd, w.name, xattrCaps)
+		return fs.changeOwner(w, r, KillSuidgid, &AttrChange{}, &a)
+	})
+}

@@ -1,0 +1,299 @@
+package union
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
+)
+
+// workDir is what the mount keeps in workdir:
+//
+//	work/            temporaries, as the kernel names it: emptied at mount
+//	work/incompat/   what a mount must not ignore (volatile)
+//	plyfs/lock       held while mounted
+//	plyfs/index/     upper files that lower hard links were copied up to
+type workDir struct {
+	tmp   int // work/
+	own   int // plyfs/
+	lock  int // plyfs/lock
+	index int // plyfs/index, -1 when there is none yet
+
+	mu       sync.Mutex
+	whiteout bool // "#whiteout" is there, to be linked
+	indexed  bool // there is something in plyfs/index
+}
+
+const whiteoutName = "#whiteout"
+
+func (w *workDir) close() {
+	for _, fd := range []*int{&w.index, &w.lock, &w.own, &w.tmp} {
+		if *fd > 0 {
+			sys.Close(*fd)
+		}
+		*fd = 0
+	}
+}
+
+// upperCaps is what the upper file system can do, found out by trying.
+type upperCaps struct {
+	mknod    bool // char device 0:0
+	whiteout bool // RENAME_WHITEOUT
+	xattr    bool // the namespace's xattrs, on files and directories
+	handles  bool // name_to_handle_at
+	exchange bool // RENAME_EXCHANGE
+}
+
+// openWork prepares the work directory: one mount at a time, leftovers of a
+// killed one removed, and the upper's abilities probed.
+func (fs *FS) openWork() error {
+	w := fs.stack.Work
+	name := w.Path
+	var e syscall.Errno
+	if fs.work.own, e = mkdirOpen(w.FD, "plyfs", 0o700); e != 0 {
+		return fmt.Errorf("workdir %s: can't make plyfs/ in it: %w", name, e)
+	}
+	if fs.work.lock, e = sys.Open(fs.work.own, "lock", unix.O_RDWR|unix.O_CREAT, 0o600); e != 0 {
+		return fmt.Errorf("workdir %s: can't open plyfs/lock: %w", name, e)
+	}
+	if err := unix.Flock(fs.work.lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("workdir %s is in use by another plyfs mount: unmount that one, or give this mount a workdir and upperdir of its own", name)
+	}
+	if fs.work.tmp, e = mkdirOpen(w.FD, "work", 0o700); e != 0 {
+		return fmt.Errorf("workdir %s: can't make work/ in it: %w", name, e)
+	}
+	if sys.Exists(fs.work.tmp, "incompat") {
+		return fmt.Errorf("workdir %s was used by a volatile mount that did not end cleanly: its upperdir may be damaged; check it, then remove %s/work/incompat", name, name)
+	}
+	if e := fs.emptyWork(); e != 0 {
+		return fmt.Errorf("workdir %s: can't remove what an earlier mount left in work/: %w", name, e)
+	}
+	fs.probe()
+	fs.work.index = -1
+	if fd, e := sys.OpenDir(fs.work.own, "index"); e == 0 {
+		fs.work.index, fs.work.indexed = fd, true
+	}
+	if err := fs.setUpOverride(); err != nil {
+		return err
+	}
+	if fs.o.Fsync == layer.FsyncVolatile {
+		if e := fs.markVolatile(); e != 0 {
+			return fmt.Errorf("workdir %s: can't write the volatile marker: %w", name, e)
+		}
+	}
+	return fs.quota.start(fs)
+}
+
+func mkdirOpen(dirfd int, name string, mode uint32) (int, syscall.Errno) {
+	if e := sys.Mkdir(dirfd, name, mode); e != 0 && e != unix.EEXIST {
+		return -1, e
+	}
+	fd, e := sys.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if e == unix.EACCES {
+		// The kernel makes work/ with mode 0.
+		if e = sys.Chmod(dirfd, name, mode); e == 0 {
+			fd, e = sys.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		}
+	}
+	return fd, e
+}
+
+// markVolatile leaves the kernel's marker: no mount accepts this upper again
+// until it was looked at. A clean unmount removes it.
+func (fs *FS) markVolatile() syscall.Errno {
+	for _, p := range []string{"incompat", "incompat/volatile"} {
+		if e := syscall.Errno(errnoOf(unix.Mkdirat(fs.work.tmp, p, 0o700))); e != 0 && e != unix.EEXIST {
+			return e
+		}
+	}
+	fd, err := unix.Openat(fs.work.tmp, "incompat/volatile/dirty", unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return errnoOf(err)
+	}
+	sys.Close(fd)
+	return 0
+}
+
+func errnoOf(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(syscall.Errno); ok {
+		return e
+	}
+	return unix.EIO
+}
+
+// closeWork leaves the work directory as an unmount of overlayfs does: empty.
+// A volatile mount is synced as a whole before its marker goes.
+func (fs *FS) closeWork() error {
+	if fs.work.tmp <= 0 {
+		return nil
+	}
+	fs.quota.stop()
+	if fs.o.Fsync == layer.FsyncVolatile {
+		if err := unix.Syncfs(fs.layers[0].fd); err != nil {
+			return fmt.Errorf("upperdir %s: not all data could be written: %w; the volatile marker stays", fs.stack.Upper.Path, err)
+		}
+	}
+	if e := fs.emptyWork(); e != 0 {
+		return fmt.Errorf("workdir %s: can't empty work/: %w", fs.stack.Work.Path, e)
+	}
+	return nil
+}
+
+// probe finds out what the upper file system can do.
+func (fs *FS) probe() {
+	const a, b = "#probe1", "#probe2"
+	tmp := fs.work.tmp
+	if sys.Mknod(tmp, a, unix.S_IFCHR, 0) == 0 {
+		fs.caps.mknod = true
+		_ = sys.Unlink(tmp, a)
+	}
+	if sys.Mkdir(tmp, a, 0o700) != 0 {
+		return
+	}
+	if sys.SetXattr(tmp, a, fs.ns.Opaque(), []byte("0"), 0) == 0 {
+		fs.caps.xattr = true
+	}
+	if _, _, e := sys.Handle(tmp, a); e == 0 {
+		fs.caps.handles = true
+	}
+	if sys.Mkdir(tmp, b, 0o700) == 0 {
+		fs.caps.exchange = sys.Rename(tmp, a, tmp, b, unix.RENAME_EXCHANGE) == 0
+		_ = sys.Rmdir(tmp, b)
+	}
+	if fs.caps.mknod && sys.Rename(tmp, a, tmp, b, unix.RENAME_WHITEOUT) == 0 {
+		fs.caps.whiteout = true
+		_ = sys.Unlink(tmp, a)
+		_ = sys.Rmdir(tmp, b)
+	} else {
+		_ = sys.Rmdir(tmp, a)
+	}
+}
+
+// setUpOverride marks the upper as one that keeps owners as data, when asked;
+// an upper that is marked already stays so.
+func (fs *FS) setUpOverride() error {
+	u := &fs.layers[0]
+	if fs.o.XattrPerm == layer.XattrPermNone || u.override != layer.XattrPermNone {
+		return nil
+	}
+	name := dialect.OverrideUser
+	if fs.o.XattrPerm == layer.XattrPermPrivileged {
+		name = dialect.OverridePrivileged
+	}
+	var st sys.Stat
+	if e := sys.StatFD(u.fd, &st); e != 0 {
+		return fmt.Errorf("upperdir %s: %w", fs.stack.Upper.Path, e)
+	}
+	v := dialect.Override{Mode: st.Mode, HasType: true}.Append(nil)
+	if e := sys.SetXattr(u.fd, "", name, v, 0); e != 0 {
+		return fmt.Errorf("upperdir %s: can't set %s (%w): this file system can't keep owners as data, mount without xattr_permissions", fs.stack.Upper.Path, name, e)
+	}
+	u.override, u.ovName = fs.o.XattrPerm, name
+	return nil
+}
+
+// tmpName is a fresh name in work/.
+func (fs *FS) tmpName() string { return "#t" + strconv.FormatUint(fs.seq.Add(1), 16) }
+
+// removeOrphan deletes an object that was kept for a node that is gone.
+func (fs *FS) removeOrphan(id node.ID) {
+	if fs.work.tmp > 0 {
+		fs.discard(orphanName(id))
+	}
+}
+
+// discard removes a temporary, whatever it is.
+func (fs *FS) discard(name string) {
+	if fs.quota.active() {
+		fs.quota.removing(fs.work.tmp, name)
+	}
+	e := sys.Unlink(fs.work.tmp, name)
+	if e == unix.EISDIR || e == unix.EPERM {
+		_ = fs.removeTree(fs.work.tmp, name, 0)
+	}
+}
+
+// emptyWork removes all temporaries (and with them, at a clean unmount, the
+// volatile marker).
+func (fs *FS) emptyWork() syscall.Errno {
+	return fs.emptyDir(fs.work.tmp)
+}
+
+// emptyDir removes all that is in an open directory, never across a mount
+// point.
+func (fs *FS) emptyDir(fd int) syscall.Errno {
+	names, e := listNames(fd)
+	if e != 0 {
+		return e
+	}
+	for _, n := range names {
+		e := sys.Unlink(fd, n)
+		if e == unix.EISDIR || e == unix.EPERM {
+			e = fs.removeTree(fd, n, 0)
+		}
+		if e != 0 && e != unix.ENOENT {
+			return e
+		}
+	}
+	return 0
+}
+
+// removeTree removes a directory with all that is in it. It goes down by
+// descriptors and stops at mount points (rmdir answers EBUSY there).
+func (fs *FS) removeTree(dirfd int, name string, depth int) syscall.Errno {
+	e := sys.Rmdir(dirfd, name)
+	if e != unix.ENOTEMPTY && e != unix.EEXIST {
+		return e
+	}
+	if depth > 4096 {
+		return unix.ELOOP
+	}
+	fd, e := sys.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if e == unix.EACCES {
+		if e = sys.Chmod(dirfd, name, 0o700); e == 0 {
+			fd, e = sys.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		}
+	}
+	if e != 0 {
+		return e
+	}
+	defer sys.Close(fd)
+	if a, b := sys.MountID(dirfd, ""), sys.MountID(fd, ""); a != b {
+		return unix.EBUSY
+	}
+	names, e := listNames(fd)
+	if e != 0 {
+		return e
+	}
+	for _, n := range names {
+		e := sys.Unlink(fd, n)
+		if e == unix.EISDIR || e == unix.EPERM {
+			e = fs.removeTree(fd, n, depth+1)
+		}
+		if e != 0 && e != unix.ENOENT {
+			return e
+		}
+	}
+	return sys.Rmdir(dirfd, name)
+}
+
+// listNames reads the names in an open directory.
+func listNames(fd int) (names []string, e syscall.Errno) {
+	if e := sys.Rewind(fd); e != 0 {
+		return nil, e
+	}
+	e = sys.ReadDir(fd, make([]byte, 32<<10), func(name string, _ uint64, _ uint8) bool {
+		names = append(names, string([]byte(name)))
+		return true
+	})
+	return names, e
+}

@@ -1,0 +1,131 @@
+package union
+
+import (
+	"syscall"
+
+	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
+)
+
+// overrideMode is the private names that the mount hides: those that any of
+// its layers uses.
+func (fs *FS) overrideMode() layer.XattrPermissions {
+	for i := range fs.layers {
+		if m := fs.layers[i].override; m != layer.XattrPermNone {
+			return m
+		}
+	}
+	return layer.XattrPermNone
+}
+
+func isACL(name string) bool { return name == xattrAccessACL || name == xattrDefaultACL }
+
+// GetXattr reads an xattr; an empty p asks for the size.
+func (fs *FS) GetXattr(id node.ID, name string, p []byte) (n int, e syscall.Errno) {
+	if fs.o.NoACL && isACL(name) {
+		return 0, unix.EOPNOTSUPP
+	}
+	var buf [sys.NameMax + 1]byte
+	disk, e := dialect.ClientToDisk(name, buf[:], fs.hidden)
+	if e == unix.EPERM {
+		e = unix.ENODATA // it is there for us only
+	}
+	if e != 0 {
+		return 0, e
+	}
+	e = fs.view(id, func(_ uint32, _ *node.Rec, w at) (e syscall.Errno) {
+		n, e = sys.GetXattr(w.dir.fd, w.name, disk, p)
+		return e
+	})
+	return n, e
+}
+
+// SetXattr sets an xattr.
+func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall.Errno {
+	if fs.o.NoACL && isACL(name) {
+		return unix.EOPNOTSUPP
+	}
+	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
+		if name == xattrCaps {
+			value = fs.capsToDisk(value)
+		}
+		return sys.SetXattr(w.dir.fd, w.name, disk, value, flags)
+	})
+}
+
+// RemoveXattr removes an xattr.
+func (fs *FS) RemoveXattr(id node.ID, name string) syscall.Errno {
+	// What is not there is not removed: no copy-up for that.
+	if _, e := fs.GetXattr(id, name, nil); e == unix.ENODATA {
+		return e
+	}
+	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
+		return sys.RemoveXattr(w.dir.fd, w.name, disk)
+	})
+}
+
+func (fs *FS) changeXattr(id node.ID, name string, fn func(w at, disk string) syscall.Errno) syscall.Errno {
+	if e := fs.writable(); e != 0 {
+		return e
+	}
+	var buf [sys.NameMax + 1]byte
+	disk, e := dialect.ClientToDisk(name, buf[:], fs.hidden)
+	if e != 0 {
+		return e
+	}
+	r := fs.t.Get(id)
+	if r == nil {
+		return unix.ESTALE
+	}
+	if e := fs.upFor(id, r, &AttrChange{}); e != 0 {
+		return e
+	}
+	if r.Has(node.Dir) && name == xattrDefaultACL {
+		defer fs.forgetDefaultACL(id)
+	}
+	return fs.view(id, func(_ uint32, _ *node.Rec, w at) syscall.Errno { return fn(w, disk) })
+}
+
+// forgetDefaultACL makes the next create look again.
+func (fs *FS) forgetDefaultACL(id node.ID) {
+	if d := fs.dirs.get(id.Index()); d != nil {
+		d.mu.Lock()
+		d.defACL = 0
+		d.mu.Unlock()
+	}
+}
+
+// ListXattr lists xattr names, each ended by a NUL; an empty p asks for the
+// size.
+func (fs *FS) ListXattr(id node.ID, p []byte) (int, syscall.Errno) {
+	var list []byte
+	e := fs.view(id, func(_ uint32, _ *node.Rec, w at) (e syscall.Errno) {
+		list, e = sys.ListXattrs(w.dir.fd, w.name)
+		return e
+	})
+	if e != 0 {
+		return 0, e
+	}
+	list = dialect.FilterList(list, fs.hidden)
+	if len(p) == 0 {
+		return len(list), 0
+	}
+	if len(list) > len(p) {
+		return 0, unix.ERANGE
+	}
+	return copy(p, list), 0
+}
+
+// capsToDisk turns a capability that names the root of the mount's user
+// namespace into one without a root id where the layer is not tied to that
+// namespace: a layer must not carry an id of one host.
+func (fs *FS) capsToDisk(v []byte) []byte {
+	c, err := dialect.ParseCaps(v)
+	if err != nil || len(fs.ids.uid.ranges) == 0 {
+		return v
+	}
+	return c.V2().Append(nil)
+}
