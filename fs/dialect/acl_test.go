@@ -97,7 +97,8 @@ var aclGen = rapid.Custom(func(t *rapid.T) []ACLEntry {
 func TestInheritAsKernel(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Setxattr(dir, ACLDefault, AppendACL(nil, []ACLEntry{
-		{ACLUserObj, 7, 0}, {ACLGroupObj, 7, 0}, {ACLOther, 7, 0}}), 0); err != nil {
+		{ACLUserObj, 7, 0}, {ACLGroupObj, 7, 0}, {ACLOther, 7, 0},
+	}), 0); err != nil {
 		t.Skipf("no ACLs on the temporary directory's filesystem: %v", err)
 	}
 	n := 0

@@ -19,8 +19,10 @@ func TestCapsGolden(t *testing.T) {
 	}{
 		// setcap cap_net_raw+ep by root, and by root of a user namespace.
 		{"0100000200200000000000000000000000000000", Caps{Version: 2, Effective: true, Permitted: netRaw}},
-		{"0100000300200000000000000000000000000000a0860100",
-			Caps{Version: 3, Effective: true, Permitted: netRaw, RootID: 100000}},
+		{
+			"0100000300200000000000000000000000000000a0860100",
+			Caps{Version: 3, Effective: true, Permitted: netRaw, RootID: 100000},
+		},
 		{"0000000200000000002000000100000000000000", Caps{Version: 2, Permitted: 1 << 32, Inheritable: netRaw}},
 	} {
 		c, err := ParseCaps(unhex(t, g.value))

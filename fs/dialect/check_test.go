@@ -35,6 +35,7 @@ func (u upper) file(name, data string) {
 	u.t.Helper()
 	u.ok(os.WriteFile(u.path(name), []byte(data), 0o644))
 }
+
 func (u upper) node(name string, mode uint32, dev uint64) {
 	u.t.Helper()
 	u.ok(unix.Mknod(u.path(name), mode, int(dev)))
@@ -208,10 +209,14 @@ func TestCheckDamage(t *testing.T) {
 		{"special-file s", func(u upper) { u.node("s", unix.S_IFSOCK|0o600, 0) }},
 		{"special-file null", func(u upper) { u.node("null", unix.S_IFCHR|0o666, unix.Mkdev(1, 3)) }},
 		{"special-file zero", func(u upper) { u.node("zero", unix.S_IFBLK|0o600, 0) }},
-		{"opaque-user d, whiteout-char d/a, ?whiteout-in-opaque d/a",
-			func(u upper) { u.xattr("d", NSUser.Opaque(), "y"); u.whiteout("d/a") }},
-		{"?opaque-file d/.wh..wh..opq, whiteout-char d/x/a, ?whiteout-in-opaque d/x/a",
-			func(u upper) { u.file("d/.wh..wh..opq", ""); u.mkdir("d/x"); u.whiteout("d/x/a") }},
+		{
+			"opaque-user d, whiteout-char d/a, ?whiteout-in-opaque d/a",
+			func(u upper) { u.xattr("d", NSUser.Opaque(), "y"); u.whiteout("d/a") },
+		},
+		{
+			"?opaque-file d/.wh..wh..opq, whiteout-char d/x/a, ?whiteout-in-opaque d/x/a",
+			func(u upper) { u.file("d/.wh..wh..opq", ""); u.mkdir("d/x"); u.whiteout("d/x/a") },
+		},
 		// An absolute redirect merges again below an opaque directory.
 		{"opaque-trusted d, redirect d/x, whiteout-char d/x/a", func(u upper) {
 			u.xattr("d", NSTrusted.Opaque(), "y")
@@ -264,8 +269,10 @@ func TestFindingIsOneLine(t *testing.T) {
 		want string
 	}{
 		{Finding{Path: "a/b", Kind: WhiteoutChar}, "info whiteout-char a/b"},
-		{Finding{Path: "a\nb\x1b[0m", Kind: Leftover, Severity: SevWarning, InWork: true, Detail: "x"},
-			`warning leftover workdir:"a\nb\x1b[0m": x`},
+		{
+			Finding{Path: "a\nb\x1b[0m", Kind: Leftover, Severity: SevWarning, InWork: true, Detail: "x"},
+			`warning leftover workdir:"a\nb\x1b[0m": x`,
+		},
 		{Finding{Path: "a b", Kind: BadXattr, Severity: SevError}, `error bad-xattr "a b"`},
 		{Finding{Path: "\xff", Kind: BadXattr, Severity: SevError}, `error bad-xattr "\xff"`},
 		{Finding{Path: "größe", Kind: BadXattr, Severity: SevError}, `error bad-xattr größe`},

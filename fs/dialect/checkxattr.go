@@ -130,7 +130,7 @@ func (c *checker) kernelXattr(o *object, ns NS, attr string, top bool, d *dirMar
 				c.add(o.name, Misplaced, SevWarning, attr+" has no meaning on a file with data")
 				return
 			}
-			c.whiteout(o.l, o.name, WhiteoutXattr, SevWarning, "the kernel honours it in lower layers only")
+			c.whiteout(o.l, o.name, WhiteoutXattr, SevWarning, "the kernel finds no such file but lists its name, unless this becomes a lower layer")
 		}
 	case ns.Redirect():
 		c.redirect(o, ns, attr, v, d)

@@ -25,18 +25,30 @@ func TestOriginOfKernel(t *testing.T) {
 		typ, flags        uint8
 		ino               uint64
 	}{
-		{"ext4", "00fb1d00019cf8c5edb60f41b2bbb8488ff8a0cafa0300010016cc1c08",
-			"9cf8c5edb60f41b2bbb8488ff8a0cafa", 1, 0, 65539},
-		{"ext4 without a uuid", "00fb1d0001000000000000000000000000000000003f409800d82381c6",
-			"00000000000000000000000000000000", 1, 0, 9977919},
-		{"xfs", "00fb2100812b1301cc002d4e298560a0d7015a4fb384000000000000008dc568b6",
-			"2b1301cc002d4e298560a0d7015a4fb3", 0x81, 0, 132},
-		{"btrfs", "00fb29004d5178f4fd57d845e39b14c01004dfd6fe0501000000000000050000000000000007000000",
-			"5178f4fd57d845e39b14c01004dfd6fe", 0x4d, 0, 261},
-		{"tmpfs", "00fb210001a1330b68ed914c0cabda9d42faa226bfcc207f670600000000000000",
-			"a1330b68ed914c0cabda9d42faa226bf", 1, 0, 6},
-		{"the upper of an index", "00fb1d0401000000000000000000000000000000003940980087725f34",
-			"00000000000000000000000000000000", 1, OriginUpper, 9977913},
+		{
+			"ext4", "00fb1d00019cf8c5edb60f41b2bbb8488ff8a0cafa0300010016cc1c08",
+			"9cf8c5edb60f41b2bbb8488ff8a0cafa", 1, 0, 65539,
+		},
+		{
+			"ext4 without a uuid", "00fb1d0001000000000000000000000000000000003f409800d82381c6",
+			"00000000000000000000000000000000", 1, 0, 9977919,
+		},
+		{
+			"xfs", "00fb2100812b1301cc002d4e298560a0d7015a4fb384000000000000008dc568b6",
+			"2b1301cc002d4e298560a0d7015a4fb3", 0x81, 0, 132,
+		},
+		{
+			"btrfs", "00fb29004d5178f4fd57d845e39b14c01004dfd6fe0501000000000000050000000000000007000000",
+			"5178f4fd57d845e39b14c01004dfd6fe", 0x4d, 0, 261,
+		},
+		{
+			"tmpfs", "00fb210001a1330b68ed914c0cabda9d42faa226bfcc207f670600000000000000",
+			"a1330b68ed914c0cabda9d42faa226bf", 1, 0, 6,
+		},
+		{
+			"the upper of an index", "00fb1d0401000000000000000000000000000000003940980087725f34",
+			"00000000000000000000000000000000", 1, OriginUpper, 9977913,
+		},
 	} {
 		v := unhex(t, g.value)
 		o, err := ParseOrigin(v)
@@ -107,12 +119,16 @@ func TestInoLayouts(t *testing.T) {
 		{"generic with parent", Origin{Type: 2, FID: unhex(t, "07000000010000000800000002000000")}, 7, true},
 		{"tmpfs above 4 Gi", Origin{Type: 1, FID: unhex(t, "ffffffff0600000001000000")}, 1<<32 | 6, true},
 		{"xfs above 4 Gi", Origin{UUID: uuid, Type: 0x81, FID: unhex(t, "8300000001000000aaaaaaaa")}, 1<<32 | 0x83, true},
-		{"xfs with parent", Origin{UUID: uuid, Type: 0x82,
-			FID: unhex(t, "8300000000000000aaaaaaaa8400000000000000bbbbbbbb")}, 0x83, true},
+		{"xfs with parent", Origin{
+			UUID: uuid, Type: 0x82,
+			FID: unhex(t, "8300000000000000aaaaaaaa8400000000000000bbbbbbbb"),
+		}, 0x83, true},
 		{"erofs", Origin{UUID: uuid, Type: 0x81, FID: unhex(t, "000000002400000000000000")}, 0x24, true},
 		{"FUSE", Origin{Type: 0x81, FID: unhex(t, "000000002400000000000000")}, 0, false},
-		{"btrfs with parent", Origin{Type: 0x4e,
-			FID: unhex(t, "0501000000000000050000000000000007000000020000000000000001000000")}, 261, true},
+		{"btrfs with parent", Origin{
+			Type: 0x4e,
+			FID:  unhex(t, "0501000000000000050000000000000007000000020000000000000001000000"),
+		}, 261, true},
 		{"big endian", Origin{Type: 1, Flags: OriginBigEndian, FID: unhex(t, "0000000700000001")}, 7, true},
 		{"nested overlay", Origin{Type: 0xf8, FID: make([]byte, 40)}, 0, false},
 		{"number 0", Origin{Type: 1, FID: make([]byte, 8)}, 0, false},

@@ -176,6 +176,40 @@ func TestKernelReadsOurs(t *testing.T) {
 	}
 }
 
+// TestKernelXattrWhiteout: the fallback where devices can't be made. In an upper
+// the kernel still lists the name, which is why the checker warns; in a lower
+// layer it is a whiteout like any other.
+func TestKernelXattrWhiteout(t *testing.T) {
+	require.Root(t)
+	require.Overlay(t)
+	if !nsbox.Enter(t, nsbox.Mounts) {
+		return
+	}
+	u := newUnion(t)
+	u.up.mkdir("d")
+	u.up.xattr("d", NSTrusted.Opaque(), "x")
+	u.up.file("d/f", "")
+	u.up.xattr("d/f", NSTrusted.Whiteout(), "y")
+	for options, listed := range map[string]int{
+		u.options(): 1,
+		"lowerdir=" + u.up.dir + ":" + u.lower.dir: 0,
+	} {
+		u.up.ok(unix.Mount("overlay", u.merged.dir, "overlay", 0, options))
+		d, err := os.Open(u.merged.path("d"))
+		u.up.ok(err)
+		names, err := d.Readdirnames(-1)
+		u.up.ok(err)
+		u.up.ok(d.Close())
+		if len(names) != listed {
+			t.Errorf("%s: lists %v, want %d names", options, names, listed)
+		}
+		if _, err := os.Lstat(u.merged.path("d/f")); !os.IsNotExist(err) {
+			t.Errorf("%s: stat says %v, want that it doesn't exist", options, err)
+		}
+		u.up.ok(unix.Unmount(u.merged.dir, 0))
+	}
+}
+
 // TestFuseOverlayfs reads what the installed fuse-overlayfs leaves behind.
 func TestFuseOverlayfs(t *testing.T) {
 	require.FUSE(t)
@@ -201,6 +235,9 @@ func TestFuseOverlayfsOwners(t *testing.T) {
 	prog := require.Tool(t, "fuse-overlayfs")
 	if !nsbox.Enter(t, nsbox.User) {
 		return
+	}
+	if !nsbox.ManyIDs() {
+		require.Missing(t, "more than one id in the user namespace, to chown to")
 	}
 	u := newUnion(t)
 	u.mount = func() error {

@@ -26,7 +26,8 @@ func TestOverrideOfStorage(t *testing.T) {
 		"0:0:0000:char-0-0":         {Mode: unix.S_IFCHR},
 		"4294967294:65534:0644:dir": {UID: 4294967294, GID: 65534, Mode: unix.S_IFDIR | 0o644},
 		"0:0:0660:block-259-1048575": {
-			Mode: unix.S_IFBLK | 0o660, Rdev: unix.Mkdev(259, 1048575)},
+			Mode: unix.S_IFBLK | 0o660, Rdev: unix.Mkdev(259, 1048575),
+		},
 	} {
 		want.HasType = true
 		o, err := ParseOverride([]byte(v))
