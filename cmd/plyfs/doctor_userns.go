@@ -119,6 +119,7 @@ func probeUserNamespace() probeResult {
 	}
 	defer os.Remove(dir)
 	cmd := exec.Command(selfExe)
+	cmd.Args = os.Args[:1]
 	cmd.Env = append(os.Environ(), probeEnv+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,

@@ -13,6 +13,7 @@ const fsType = "fuse.plyfs"
 // mountLine is one line of /proc/self/mountinfo.
 type mountLine struct {
 	id     int
+	dev    string // major:minor
 	dir    string
 	fsType string
 }
@@ -42,7 +43,7 @@ func parseMounts(text string) mountTable {
 		if err != nil {
 			continue
 		}
-		t = append(t, mountLine{id, unoctal(f[4]), b[0]})
+		t = append(t, mountLine{id, f[2], unoctal(f[4]), b[0]})
 	}
 	return t
 }
@@ -55,15 +56,6 @@ func (t mountTable) on(dir string) (mountLine, bool) {
 		}
 	}
 	return mountLine{}, false
-}
-
-func (t mountTable) has(id int) bool {
-	for _, m := range t {
-		if m.id == id {
-			return true
-		}
-	}
-	return false
 }
 
 // unoctal undoes the kernel's \040 for blanks, backslashes and newlines.

@@ -86,6 +86,7 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer) er
 	if r.trace {
 		config.Trace = out
 	}
+	announce(dir)
 	server := fusefs.NewServer(fd, tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()

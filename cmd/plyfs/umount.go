@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -42,33 +41,21 @@ func umount(args []string) error {
 	return errors.Join(errs...)
 }
 
-// unmountOne unmounts dir if it is a mount of plyfs, and waits until it is
-// gone: a busy helper may have left it to the kernel.
+// unmountOne unmounts dir if it is a mount of plyfs, and waits until mount and
+// server are gone. A lazy unmount waits for nobody: others may use it on.
 func unmountOne(dir string, lazy bool) error {
 	m, err := findMount(dir)
 	if err != nil {
 		return err
 	}
 	if lazy {
-		err = detach(m.dir)
-	} else {
-		err = fusefs.Unmount(m.dir)
+		return detach(m.dir)
 	}
-	if err != nil {
+	if err := fusefs.Unmount(m.dir); err != nil {
 		return err
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		mounts, err := readMounts()
-		if err != nil {
-			return err
-		}
-		if !mounts.has(m.id) {
-			return nil
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s is still mounted after %v", dir, patience)
-		}
-	}
+	awaitServer(m)
+	return nil
 }
 
 // findMount gives the plyfs mount on dir. It doesn't touch dir itself more

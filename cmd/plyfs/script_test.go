@@ -1,0 +1,87 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fstest/require"
+)
+
+// TestMain lets the scripts run this test binary under the names that the
+// real one has.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"plyfs":             main,
+		"fuse-overlayfs":    main,
+		"mount.fuse3.plyfs": main,
+	})
+}
+
+// TestScripts runs testdata/script/*.txtar: each is one subject of the command
+// line. "exits CODE CMD…" runs a command and wants that exit code;
+// "mounted DIR" wants a mount of plyfs on DIR.
+func TestScripts(t *testing.T) {
+	require.FUSE(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   exits,
+			"mounted": mounted,
+		},
+		Condition: func(cond string) (bool, error) {
+			return cond == "root" && os.Geteuid() == 0, nil
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Defer(func() { unmountBelow(env.WorkDir) })
+			return nil
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	if e, ok := err.(*exec.ExitError); ok {
+		code = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+func mounted(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] mounted DIR")
+	}
+	table, err := readMounts()
+	ts.Check(err)
+	m, ok := table.on(ts.MkAbs(args[0]))
+	if got := ok && m.fsType == fsType; got == neg {
+		ts.Fatalf("%s: mounted by plyfs: %v", args[0], got)
+	}
+}
+
+// unmountBelow leaves nothing behind of a script that failed.
+func unmountBelow(dir string) {
+	table, err := readMounts()
+	if err != nil {
+		return
+	}
+	for i := len(table) - 1; i >= 0; i-- {
+		if m := table[i]; len(m.dir) > len(dir) && m.dir[:len(dir)] == dir {
+			unix.Unmount(m.dir, unix.MNT_DETACH)
+		}
+	}
+}
