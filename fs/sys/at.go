@@ -160,12 +160,15 @@ func Symlink(target string, dirfd int, name string) syscall.Errno {
 func Readlink(dirfd int, name string) (string, syscall.Errno) {
 	for size := 256; ; size *= 4 {
 		buf := make([]byte, size)
-		r, e := at1(unix.SYS_READLINKAT, dirfd, name, ptr(buf), uintptr(size), 0)
-		if e != 0 {
-			return "", e
+		n, err := unix.Readlinkat(dirfd, name, buf)
+		if err == unix.EINTR {
+			continue
 		}
-		if int(r) < size || size > 1<<16 {
-			return unsafe.String(&buf[0], int(r)), 0
+		if err != nil {
+			return "", errno(err)
+		}
+		if n < size || size > 1<<16 {
+			return unsafe.String(&buf[0], n), 0
 		}
 	}
 }

@@ -66,14 +66,6 @@ func at2(trap uintptr, dirfd int, name string, dirfd2 int, name2 string, flags u
 	}
 }
 
-// ptr is the address of a slice's first byte; an empty slice has none.
-func ptr(p []byte) uintptr {
-	if len(p) == 0 {
-		return 0
-	}
-	return uintptr(unsafe.Pointer(&p[0]))
-}
-
 // errno turns an error of x/sys into a number.
 func errno(err error) syscall.Errno {
 	if err == nil {

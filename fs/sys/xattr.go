@@ -18,7 +18,8 @@ const (
 
 // xattrArgs is struct xattr_args of the kernel.
 type xattrArgs struct {
-	value uint64
+	value unsafe.Pointer // __aligned_u64
+	_     [8 - unsafe.Sizeof(uintptr(0))]byte
 	size  uint32
 	flags uint32
 }
@@ -31,27 +32,60 @@ func (c *cname) xname(name string) syscall.Errno {
 	return c.set(name)
 }
 
+// xattrAt makes one of the *xattrat calls. The kernel refuses an empty name on
+// an O_PATH descriptor (EBADF); a directory is then reached as ".", which is
+// what such a descriptor is nearly always of, and so is tried first.
+//
+// Pointers stay pointers until the system call itself: a stack may move.
+func xattrAt(trap uintptr, dirfd int, name string, a, b unsafe.Pointer, n uintptr) (int, syscall.Errno) {
+	if name != "" {
+		return xattrCall(trap, dirfd, name, a, b, n)
+	}
+	r, e := xattrCall(trap, dirfd, ".", a, b, n)
+	if e == unix.ENOTDIR {
+		r, e = xattrCall(trap, dirfd, "", a, b, n)
+	}
+	return r, e
+}
+
+func xattrCall(trap uintptr, dirfd int, name string, a, b unsafe.Pointer, n uintptr) (int, syscall.Errno) {
+	var c cname
+	if e := c.set(name); e != 0 {
+		return 0, e
+	}
+	for {
+		var r uintptr
+		var e syscall.Errno
+		if trap == sysListxattrat {
+			r, _, e = syscall.Syscall6(trap, uintptr(dirfd), uintptr(unsafe.Pointer(&c[0])), atFlags(name), uintptr(a), n, 0)
+		} else {
+			r, _, e = syscall.Syscall6(trap, uintptr(dirfd), uintptr(unsafe.Pointer(&c[0])), atFlags(name), uintptr(a), uintptr(b), n)
+		}
+		if e != unix.EINTR {
+			return int(r), e
+		}
+	}
+}
+
 // GetXattr reads an xattr of (dirfd, name) itself, never of what a link points
 // to; name "" means dirfd. An empty p asks for the size. O_PATH descriptors are
 // fine.
 func GetXattr(dirfd int, name, attr string, p []byte) (int, syscall.Errno) {
-	var n, a cname
-	if e := n.set(name); e != 0 {
-		return 0, e
-	}
+	var a cname
 	if e := a.xname(attr); e != 0 {
 		return 0, e
 	}
 	if HasXattrat {
-		args := xattrArgs{value: uint64(ptr(p)), size: uint32(len(p))}
-		for {
-			r, _, e := syscall.Syscall6(sysGetxattrat, uintptr(dirfd), uintptr(unsafe.Pointer(&n[0])), atFlags(name),
-				uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args))
-			if e != unix.EINTR {
-				return int(r), e
-			}
+		args := xattrArgs{value: unsafe.Pointer(unsafe.SliceData(p)), size: uint32(len(p))}
+		r, e := xattrAt(sysGetxattrat, dirfd, name, unsafe.Pointer(&a[0]), unsafe.Pointer(&args), unsafe.Sizeof(args))
+		if e != unix.EBADF || name != "" {
+			return r, e
 		}
 	}
+	return getProc(dirfd, name, attr, p)
+}
+
+func getProc(dirfd int, name, attr string, p []byte) (int, syscall.Errno) {
 	var r int
 	e := viaProc(dirfd, name, func(path string) (err error) {
 		r, err = unix.Getxattr(path, attr, p)
@@ -63,21 +97,15 @@ func GetXattr(dirfd int, name, attr string, p []byte) (int, syscall.Errno) {
 // SetXattr sets an xattr of (dirfd, name) itself; flags are XATTR_CREATE and
 // XATTR_REPLACE.
 func SetXattr(dirfd int, name, attr string, value []byte, flags int) syscall.Errno {
-	var n, a cname
-	if e := n.set(name); e != 0 {
-		return e
-	}
+	var a cname
 	if e := a.xname(attr); e != 0 {
 		return e
 	}
 	if HasXattrat {
-		args := xattrArgs{value: uint64(ptr(value)), size: uint32(len(value)), flags: uint32(flags)}
-		for {
-			_, _, e := syscall.Syscall6(sysSetxattrat, uintptr(dirfd), uintptr(unsafe.Pointer(&n[0])), atFlags(name),
-				uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args))
-			if e != unix.EINTR {
-				return e
-			}
+		args := xattrArgs{value: unsafe.Pointer(unsafe.SliceData(value)), size: uint32(len(value)), flags: uint32(flags)}
+		_, e := xattrAt(sysSetxattrat, dirfd, name, unsafe.Pointer(&a[0]), unsafe.Pointer(&args), unsafe.Sizeof(args))
+		if e != unix.EBADF || name != "" {
+			return e
 		}
 	}
 	return viaProc(dirfd, name, func(path string) error { return unix.Setxattr(path, attr, value, flags) })
@@ -86,17 +114,10 @@ func SetXattr(dirfd int, name, attr string, value []byte, flags int) syscall.Err
 // ListXattr lists the xattr names of (dirfd, name) itself, each ended by a
 // NUL. An empty p asks for the size.
 func ListXattr(dirfd int, name string, p []byte) (int, syscall.Errno) {
-	var n cname
-	if e := n.set(name); e != 0 {
-		return 0, e
-	}
 	if HasXattrat {
-		for {
-			r, _, e := syscall.Syscall6(sysListxattrat, uintptr(dirfd), uintptr(unsafe.Pointer(&n[0])), atFlags(name),
-				ptr(p), uintptr(len(p)), 0)
-			if e != unix.EINTR {
-				return int(r), e
-			}
+		r, e := xattrAt(sysListxattrat, dirfd, name, unsafe.Pointer(unsafe.SliceData(p)), nil, uintptr(len(p)))
+		if e != unix.EBADF || name != "" {
+			return r, e
 		}
 	}
 	var r int
@@ -109,20 +130,14 @@ func ListXattr(dirfd int, name string, p []byte) (int, syscall.Errno) {
 
 // RemoveXattr removes an xattr of (dirfd, name) itself.
 func RemoveXattr(dirfd int, name, attr string) syscall.Errno {
-	var n, a cname
-	if e := n.set(name); e != 0 {
-		return e
-	}
+	var a cname
 	if e := a.xname(attr); e != 0 {
 		return e
 	}
 	if HasXattrat {
-		for {
-			_, _, e := syscall.Syscall6(sysRemovexattrat, uintptr(dirfd), uintptr(unsafe.Pointer(&n[0])), atFlags(name),
-				uintptr(unsafe.Pointer(&a[0])), 0, 0)
-			if e != unix.EINTR {
-				return e
-			}
+		_, e := xattrAt(sysRemovexattrat, dirfd, name, unsafe.Pointer(&a[0]), nil, 0)
+		if e != unix.EBADF || name != "" {
+			return e
 		}
 	}
 	return viaProc(dirfd, name, func(path string) error { return unix.Removexattr(path, attr) })
