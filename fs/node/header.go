@@ -29,13 +29,13 @@ const (
 // finishes it before it answers anything. valid is written last and cleared
 // first.
 type redo struct {
-	valid       uint32
-	node        uint32 // moved
-	parent      uint32 // its new parent
-	gone        uint32 // the node that lost its name, or 0
-	goneFlags   uint32
-	nameLen     uint32
-	name        [256]byte
+	valid     uint32
+	node      uint32 // moved
+	parent    uint32 // its new parent
+	gone      uint32 // the node that lost its name, or 0
+	goneFlags uint32
+	nameLen   uint32
+	name      [256]byte
 }
 
 func (t *Table) beginRedo(node, parent uint32, name string, gone, goneFlags uint32) {

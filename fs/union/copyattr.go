@@ -121,7 +121,15 @@ func (fs *FS) copyXattrs(c *copied, dirfd int, name string) syscall.Errno {
 		}
 		attr := string(list[:i])
 		list = list[min(i+1, len(list)):]
-		if attr == "" || fs.private(attr) {
+		if attr == "" {
+			continue
+		}
+		client, ok := dialect.DiskToClient(attr, make([]byte, 0, sys.NameMax+1), fs.layers[c.layer].xattrMode())
+		if !ok {
+			continue // it belongs to the form of the layer, not to the file
+		}
+		disk, e := dialect.ClientToDisk(client, make([]byte, 0, sys.NameMax+1), fs.layers[0].xattrMode())
+		if e != 0 {
 			continue
 		}
 		v, e := sys.ReadXattr(c.src, "", attr)
@@ -129,9 +137,9 @@ func (fs *FS) copyXattrs(c *copied, dirfd int, name string) syscall.Errno {
 			continue
 		}
 		if e == 0 {
-			e = sys.SetXattr(dirfd, name, attr, v, 0)
+			e = sys.SetXattr(dirfd, name, disk, v, 0)
 		}
-		must := attr == xattrCaps || strings.HasPrefix(attr, "system.posix_acl_")
+		must := client == xattrCaps || strings.HasPrefix(client, "system.posix_acl_")
 		if e == unix.EOPNOTSUPP && !must {
 			continue
 		}
@@ -146,23 +154,6 @@ func (fs *FS) copyXattrs(c *copied, dirfd int, name string) syscall.Errno {
 }
 
 const xattrCaps = "security.capability"
-
-// private says whether an xattr belongs to the form of a layer and not to the
-// file.
-func (fs *FS) private(attr string) bool {
-	for _, ns := range [...]dialect.NS{fs.ns, fs.ns.Other()} {
-		if p := ns.Prefix(); strings.HasPrefix(attr, p) {
-			// An escaped name is the client's own.
-			return !strings.HasPrefix(attr[len(p):], "overlay.")
-		}
-	}
-	switch attr {
-	case dialect.FuseOpaque, dialect.FuseOrigin, dialect.PlyfsOrigin,
-		dialect.OverrideUser, dialect.OverrideUserLegacy, dialect.OverridePrivileged:
-		return true
-	}
-	return false
-}
 
 // copyFlags copies the inode flags that a user can set on a file that stays
 // changeable; immutable and append-only are not put on an upper inode (the

@@ -38,7 +38,6 @@ type FS struct {
 	locs      [locStripes]paddedRWMutex
 	copies    flights
 	metaPaths metaPaths
-	hidden    layer.XattrPermissions // whose private xattrs clients do not see
 
 	quota quota
 	seq   atomic.Uint64
@@ -105,7 +104,6 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 			return nil, err
 		}
 	}
-	fs.hidden = fs.overrideMode()
 	return fs, fs.initRoot()
 }
 

@@ -269,7 +269,7 @@ func (fs *FS) metaMarks(dirfd int, name string) (meta bool, redirect string, e s
 	}
 	path, _, err := dialect.ParseRedirect(v)
 	if err != nil {
-		return false, "", unix.EIO
+		return false, "", unix.EINVAL
 	}
 	return true, path, 0
 }

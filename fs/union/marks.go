@@ -114,9 +114,9 @@ func (fs *FS) detectOverride(l *layerInfo) {
 		mode layer.XattrPermissions
 		name string
 	}{
+		{layer.XattrPermPrivileged, dialect.OverridePrivileged},
 		{layer.XattrPermUser, dialect.OverrideUser},
 		{layer.XattrPermUser, dialect.OverrideUserLegacy},
-		{layer.XattrPermPrivileged, dialect.OverridePrivileged},
 	}
 	for _, n := range names {
 		if _, e := sys.GetXattr(l.fd, "", n.name, nil); e == 0 {

@@ -138,7 +138,7 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 	count := 0
 	e = sys.ReadDir(fd, rd.buf, func(name string, ino uint64, typ uint8) bool {
 		count++
-		if name[0] == '.' {
+		if name[0] == '.' && typ != unix.DT_CHR {
 			target, kind := dialect.ParseDotWh(name)
 			switch kind {
 			case dialect.DotWhWhiteout:

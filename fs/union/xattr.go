@@ -10,15 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// overrideMode is the private names that the mount hides: those that any of
-// its layers uses.
-func (fs *FS) overrideMode() layer.XattrPermissions {
-	for i := range fs.layers {
-		if m := fs.layers[i].override; m != layer.XattrPermNone {
-			return m
-		}
+// xattrMode says how a layer keeps xattr names: where owners are kept in
+// user.containers.*, so are some names. The legacy name of that form has no
+// such rule.
+func (l *layerInfo) xattrMode() layer.XattrPermissions {
+	if l.ovName == dialect.OverrideUserLegacy {
+		return layer.XattrPermNone
 	}
-	return layer.XattrPermNone
+	return l.override
 }
 
 func isACL(name string) bool { return name == xattrAccessACL || name == xattrDefaultACL }
@@ -28,18 +27,29 @@ func (fs *FS) GetXattr(id node.ID, name string, p []byte) (n int, e syscall.Errn
 	if fs.o.NoACL && isACL(name) {
 		return 0, unix.EOPNOTSUPP
 	}
+	fs.renameMu.RLock()
+	defer fs.renameMu.RUnlock()
+	r := fs.t.Get(id)
+	if r == nil {
+		return 0, unix.ESTALE
+	}
+	l := fs.loc(id.Index())
+	l.RLock()
+	defer l.RUnlock()
 	var buf [sys.NameMax + 1]byte
-	disk, e := dialect.ClientToDisk(name, buf[:], fs.hidden)
+	disk, e := dialect.ClientToDisk(name, buf[:], fs.layers[r.Layer].xattrMode())
 	if e == unix.EPERM {
 		e = unix.ENODATA // it is there for us only
 	}
 	if e != 0 {
 		return 0, e
 	}
-	e = fs.view(id, func(_ uint32, _ *node.Rec, w at) (e syscall.Errno) {
-		n, e = sys.GetXattr(w.dir.fd, w.name, disk, p)
-		return e
-	})
+	w, e := fs.where(id.Index(), r)
+	if e != 0 {
+		return 0, e
+	}
+	n, e = sys.GetXattr(w.dir.fd, w.name, disk, p)
+	w.release()
 	return n, e
 }
 
@@ -72,7 +82,7 @@ func (fs *FS) changeXattr(id node.ID, name string, fn func(w at, disk string) sy
 		return e
 	}
 	var buf [sys.NameMax + 1]byte
-	disk, e := dialect.ClientToDisk(name, buf[:], fs.hidden)
+	disk, e := dialect.ClientToDisk(name, buf[:], fs.layers[0].xattrMode())
 	if e != 0 {
 		return e
 	}
@@ -102,14 +112,14 @@ func (fs *FS) forgetDefaultACL(id node.ID) {
 // size.
 func (fs *FS) ListXattr(id node.ID, p []byte) (int, syscall.Errno) {
 	var list []byte
-	e := fs.view(id, func(_ uint32, _ *node.Rec, w at) (e syscall.Errno) {
+	e := fs.view(id, func(_ uint32, r *node.Rec, w at) (e syscall.Errno) {
 		list, e = sys.ListXattrs(w.dir.fd, w.name)
+		list = dialect.FilterList(list, fs.layers[r.Layer].xattrMode())
 		return e
 	})
 	if e != 0 {
 		return 0, e
 	}
-	list = dialect.FilterList(list, fs.hidden)
 	if len(p) == 0 {
 		return len(list), 0
 	}
