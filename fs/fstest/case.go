@@ -67,6 +67,14 @@ var families = []struct {
 	{"mmap", mmapCases},
 	{"space", spaceCases},
 	{"times", timesCases},
+	{"perms", permsCases},
+	{"xattr", xattrCases},
+	{"acl", aclCases},
+	{"locks", locksCases},
+	{"unlinked", unlinkedCases},
+	{"inode", inodeCases},
+	{"names", namesCases},
+	{"parallel", parallelCases},
 }
 
 // noOrigin is why inode numbers change at copy-up in kernel overlayfs when it

@@ -204,7 +204,7 @@ func createCases() []Case {
 			},
 		},
 		{
-			Name: "O_PATH and /proc/self/fd open the object itself", RO: true,
+			Name: "O_PATH opens the object itself, and its descriptor opens it again", RO: true,
 			Lower: Tree{"f": File("data"), "l": Sym("f")},
 			Run: func(_ *testing.T, e *Env) {
 				fd := e.open("f", unix.O_PATH)

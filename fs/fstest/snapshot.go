@@ -54,16 +54,12 @@ func walk(fd int, at string, what Look, out map[string]string) error {
 	}
 	for _, name := range names {
 		p := path.Join(at, name)
-		if len(p) > 512 {
-			// The key of a very deep object: its depth and end.
-			p = fmt.Sprintf("…%d…/%s", strings.Count(at, "/"), name)
-		}
 		if _, twice := out[p]; twice {
 			return fmt.Errorf("readdir %s: the name %q twice", at, name)
 		}
 		d, err := describe(fd, name, what)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p, err)
+			return fmt.Errorf("%.300s: %w", p, err)
 		}
 		out[p] = d
 		if !strings.HasPrefix(d, "dir ") {
@@ -199,6 +195,9 @@ func Diff(aName string, a map[string]string, bName string, b map[string]string) 
 		}
 		if !inB {
 			y = "(absent)"
+		}
+		if len(p) > 300 {
+			p = p[:100] + "…" + p[len(p)-150:]
 		}
 		out = append(out, fmt.Sprintf("%s\n  %-8s %s\n  %-8s %s", p, aName, x, bName, y))
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,7 +83,17 @@ func (e *Env) wantUpper(want ...string) {
 	if want == nil {
 		want = []string{}
 	}
-	if got := e.upperList(); !slices.Equal(got, want) {
+	got := e.upperList()
+	if slices.Contains(e.Variant.Options, "redirect_dir=on") {
+		// A new directory is opaque there, which saves look-ups.
+		for i := range got {
+			if d, ok := strings.CutPrefix(got[i], "o "); ok && slices.Contains(want, "d "+d) {
+				got[i] = "d " + d
+			}
+		}
+		slices.Sort(got)
+	}
+	if !slices.Equal(got, want) {
 		e.T.Fatalf("the upper holds %q, want %q", got, want)
 	}
 }
