@@ -80,7 +80,7 @@ func printText(ok bool, findings []finding) {
 		}
 	}
 	if ok {
-		fmt.Println("Ready. Try:  plyfs mount -o lowerdir=/usr:/etc /mnt")
+		fmt.Println("Ready. Try:  mkdir -p /tmp/union && plyfs mount -o lowerdir=/usr:/etc /tmp/union")
 	}
 }
 

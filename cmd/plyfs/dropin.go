@@ -63,8 +63,9 @@ func dropIn(args []string) error {
 
 // likeFuseOverlayfs turns off what fuse-overlayfs leaves to the kernel driver:
 // storage.conf has these options for overlayfs, and a store must stay readable
-// for both.
+// for both. What it has on by default is on: set-user-ID programs.
 func likeFuseOverlayfs(o *layer.Options) (warnings []string) {
+	o.Suid = !o.NoSuid
 	if o.Metacopy {
 		o.Metacopy = false
 		warnings = append(warnings, "argument ignored: metacopy=on (this calling form copies files whole, as fuse-overlayfs does)")

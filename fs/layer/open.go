@@ -79,7 +79,7 @@ func openDir(option, path string, flags int) (Dir, error) {
 	who, e := idOf(fd)
 	if e != 0 {
 		sys.Close(fd)
-		return Dir{}, fmt.Errorf("%s %s: cannot stat: %w", option, path, e)
+		return Dir{}, openError(option, path, e)
 	}
 	return Dir{Path: path, FD: fd, Dev: who.dev, Ino: who.ino}, nil
 }
