@@ -19,10 +19,10 @@ func (s *Stack) check(live bool) error {
 	if s.Upper == nil {
 		return nil
 	}
-	if err := s.checkWritable(); err != nil {
+	if err := s.checkSameFilesystem(); err != nil {
 		return err
 	}
-	if err := s.checkSameFilesystem(); err != nil {
+	if err := s.checkWritable(); err != nil {
 		return err
 	}
 	return s.checkNesting(live)

@@ -35,6 +35,7 @@ func (o *Options) String() string {
 		w.str("timeout", formatSeconds(*o.Timeout))
 	}
 	w.flag("static_nlink", o.StaticNlink)
+	w.flag("nomarker", o.NoMarker)
 	w.str("xino", o.Xino)
 	w.str("io", [...]string{IOAuto: "", IOCached: "cached"}[o.IO])
 	if o.NoWriteback {

@@ -67,6 +67,7 @@ type Options struct {
 	Redirect  Redirect
 	Metacopy  bool
 	Fsync     Fsync
+	NoMarker  bool // nomarker: volatile leaves no marker in workdir, as fuse-overlayfs leaves none
 	NoACL     bool
 	Timeout   *time.Duration // timeout=SECONDS; nil = for ever (1 s when Live)
 

@@ -41,6 +41,7 @@ func init() {
 			names[Redirect]{"on": RedirectOn, "off": RedirectOff, "follow": RedirectOff, "nofollow": RedirectNoFollow}, "on|off|follow|nofollow"),
 		"metacopy": conv("on|off", parseBool, func(o *Options) *bool { return &o.Metacopy }),
 		"volatile": flag(func(o *Options) { o.Fsync = FsyncVolatile }),
+		"nomarker": flag(func(o *Options) { o.NoMarker = true }),
 		"fsync": word(func(o *Options) *Fsync { return &o.Fsync },
 			names[Fsync]{"auto": FsyncAuto, "1": FsyncAuto, "strict": FsyncStrict, "volatile": FsyncVolatile, "0": FsyncVolatile}, "auto|strict|volatile"),
 		"noacl":        flag(func(o *Options) { o.NoACL = true }),

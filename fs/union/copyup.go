@@ -216,7 +216,7 @@ func (fs *FS) openLower(dirfd int, name string) (int, syscall.Errno) {
 func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 	w := fs.work.tmp
 	typ := c.st.Mode & unix.S_IFMT
-	if e := fs.quota.room(c.st.Blocks * 512); e != 0 && typ == unix.S_IFREG && c.size != 0 {
+	if e := fs.quota.admit(c.st.Blocks * 512); e != 0 && typ == unix.S_IFREG && c.size != 0 {
 		return e
 	}
 	fd := -1

@@ -82,7 +82,7 @@ func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) sy
 			return errno
 		}
 	}
-	if errno := fs.quota.room(4096); errno != 0 {
+	if errno := fs.quota.admit(4096); errno != 0 {
 		return errno
 	}
 	fs.renameMu.RLock()

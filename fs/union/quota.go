@@ -3,6 +3,7 @@ package union
 import (
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
@@ -15,6 +16,43 @@ import (
 type quota struct {
 	limit uint64
 	used  atomic.Int64
+
+	reserve reserve
+}
+
+// reserve keeps some space free for data that the kernel's writeback cache has
+// accepted already: new files and copy-ups fail with ENOSPC before it is used
+// up, where the client sees it. The file system is asked at most every
+// reserveAge, so a create costs no system call more.
+type reserve struct {
+	fd      int // -1: off
+	checked atomic.Int64
+	low     atomic.Bool
+}
+
+const (
+	reserveBytes = 64 << 20
+	reserveShare = 64 // at most this part of a small file system
+	reserveAge   = int64(100 * time.Millisecond)
+)
+
+func (r *reserve) room() syscall.Errno {
+	if r.fd < 0 {
+		return 0
+	}
+	now := time.Now().UnixNano()
+	if now-r.checked.Load() > reserveAge {
+		r.checked.Store(now)
+		var st unix.Statfs_t
+		if sys.Statfs(r.fd, &st) == 0 {
+			free := st.Bavail * uint64(st.Frsize)
+			r.low.Store(free < min(reserveBytes, st.Blocks*uint64(st.Frsize)/reserveShare))
+		}
+	}
+	if r.low.Load() {
+		return unix.ENOSPC
+	}
+	return 0
 }
 
 func (q *quota) active() bool { return q.limit != 0 }
@@ -23,6 +61,10 @@ func (q *quota) active() bool { return q.limit != 0 }
 // without a limit nothing is counted.
 func (q *quota) start(fs *FS) error {
 	q.limit = fs.o.SizeLimit
+	q.reserve.fd = -1
+	if !fs.o.NoWriteback && !fs.o.Live {
+		q.reserve.fd = fs.layers[0].fd
+	}
 	if q.limit == 0 {
 		return nil
 	}
@@ -67,6 +109,14 @@ func (q *quota) room(n int64) syscall.Errno {
 		return unix.ENOSPC
 	}
 	return 0
+}
+
+// admit is room for something new: a file, or a copy-up.
+func (q *quota) admit(n int64) syscall.Errno {
+	if e := q.room(n); e != 0 {
+		return e
+	}
+	return q.reserve.room()
 }
 
 // grow runs fn, which may change the blocks of fd by up to n bytes more.

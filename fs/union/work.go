@@ -82,7 +82,7 @@ func (fs *FS) openWork() error {
 	if err := fs.setUpOverride(); err != nil {
 		return err
 	}
-	if fs.o.Fsync == layer.FsyncVolatile {
+	if fs.o.Fsync == layer.FsyncVolatile && !fs.o.NoMarker {
 		if e := fs.markVolatile(); e != 0 {
 			return fmt.Errorf("workdir %s: can't write the volatile marker: %w", name, e)
 		}
@@ -137,7 +137,7 @@ func (fs *FS) closeWork() error {
 		return nil
 	}
 	fs.quota.stop()
-	if fs.o.Fsync == layer.FsyncVolatile {
+	if fs.o.Fsync == layer.FsyncVolatile && !fs.o.NoMarker {
 		if err := unix.Syncfs(fs.layers[0].fd); err != nil {
 			return fmt.Errorf("upperdir %s: not all data could be written: %w; the volatile marker stays", fs.stack.Upper.Path, err)
 		}

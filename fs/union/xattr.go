@@ -50,6 +50,9 @@ func (fs *FS) GetXattr(id node.ID, name string, p []byte) (n int, e syscall.Errn
 	}
 	n, e = sys.GetXattr(w.dir.fd, w.name, disk, p)
 	w.release()
+	if e == 0 && len(p) > 0 && isACL(name) && fs.shifts() {
+		dialect.ShiftIDs(p[:n], fs.ids.uid.show, fs.ids.gid.show)
+	}
 	return n, e
 }
 
@@ -59,8 +62,12 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 		return unix.EOPNOTSUPP
 	}
 	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
-		if name == xattrCaps {
+		switch {
+		case name == xattrCaps:
 			value = fs.capsToDisk(value)
+		case isACL(name) && fs.shifts():
+			value = append([]byte(nil), value...)
+			dialect.ShiftIDs(value, fs.ids.uid.store, fs.ids.gid.store)
 		}
 		return sys.SetXattr(w.dir.fd, w.name, disk, value, flags)
 	})
@@ -97,6 +104,12 @@ func (fs *FS) changeXattr(id node.ID, name string, fn func(w at, disk string) sy
 		defer fs.forgetDefaultACL(id)
 	}
 	return fs.view(id, func(_ uint32, _ *node.Rec, w at) syscall.Errno { return fn(w, disk) })
+}
+
+// shifts says whether ids in a layer are not those of the mount; then ids
+// inside ACLs are shifted as owners are.
+func (fs *FS) shifts() bool {
+	return fs.ids.uid.ranges != nil || fs.ids.gid.ranges != nil || fs.ids.uid.squash || fs.ids.gid.squash
 }
 
 // forgetDefaultACL makes the next create look again.
