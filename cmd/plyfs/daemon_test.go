@@ -45,7 +45,7 @@ func newBench(t *testing.T) *bench {
 
 // command is this test binary as plyfs.
 func (b *bench) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
+	cmd := exec.Command(selfExe)
 	cmd.Args = append([]string{"plyfs"}, args...)
 	cmd.Dir = b.base
 	return cmd

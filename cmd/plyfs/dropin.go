@@ -66,6 +66,7 @@ func dropIn(args []string) error {
 // for both. What it has on by default is on: set-user-ID programs.
 func likeFuseOverlayfs(o *layer.Options) (warnings []string) {
 	o.Suid = !o.NoSuid
+	o.NoMarker = true // its callers mount a volatile upper again and again
 	if o.Metacopy {
 		o.Metacopy = false
 		warnings = append(warnings, "argument ignored: metacopy=on (this calling form copies files whole, as fuse-overlayfs does)")
