@@ -198,7 +198,11 @@ func TestAgainAndAgain(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(b.base, name), []byte(name), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		b.run("umount", "m")
+		if i%2 == 0 {
+			b.run("umount", "m")
+		} else if err := detach(filepath.Join(b.base, "m")); err != nil { // waits for nobody, as podman
+			t.Fatal(err)
+		}
 	}
 	if names, err := os.ReadDir(filepath.Join(b.base, "u")); err != nil || len(names) != 20 {
 		t.Errorf("%d files in the upper (%v), want 20", len(names), err)

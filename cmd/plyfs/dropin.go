@@ -63,9 +63,11 @@ func dropIn(args []string) error {
 
 // likeFuseOverlayfs turns off what fuse-overlayfs leaves to the kernel driver:
 // storage.conf has these options for overlayfs, and a store must stay readable
-// for both. What it has on by default is on: set-user-ID programs.
+// for both. What it has on by default is on: set-user-ID programs. And after a
+// crash nobody would know what to do with the marker of a volatile mount.
 func likeFuseOverlayfs(o *layer.Options) (warnings []string) {
 	o.Suid = !o.NoSuid
+	o.NoMarker = true
 	o.NoMarker = true // its callers mount a volatile upper again and again
 	if o.Metacopy {
 		o.Metacopy = false

@@ -50,7 +50,7 @@ func TestLikeFuseOverlayfs(t *testing.T) {
 	if w := likeFuseOverlayfs(o); len(w) != 2 {
 		t.Errorf("warnings %q", w)
 	}
-	if o.Metacopy || o.Redirect != layer.RedirectDefault || o.FSName != "fuse-overlayfs" {
+	if o.Metacopy || o.Redirect != layer.RedirectDefault || o.FSName != "fuse-overlayfs" || !o.Suid || !o.NoMarker {
 		t.Errorf("%+v", o)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,10 @@ import (
 // fuseInterface is the protocol that --version names: the oldest kernel
 // interface that has all that we ask for.
 const fuseInterface = "7.31"
+
+// afterlife is how long the server of an earlier mount with the same work
+// directory may take to end.
+const afterlife = 5 * time.Second
 
 // openLayers opens what r names and checks the mount point against it.
 func openLayers(r *request) (*layer.Stack, error) {
@@ -59,6 +64,7 @@ func serve(r *request, h host) error {
 		return fmt.Errorf("mount point %s: %w", r.mountPoint, err)
 	}
 	h.layersOpen()
+	stack.AwaitIdle(afterlife)
 	tree, err := union.New(stack, r.options)
 	if err != nil {
 		return err

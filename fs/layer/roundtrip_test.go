@@ -49,6 +49,7 @@ func genOptions() *rapid.Generator[*Options] {
 			Redirect:     Redirect(rapid.IntRange(0, 3).Draw(t, "redirect")),
 			Metacopy:     flip.Draw(t, "metacopy"),
 			Fsync:        Fsync(rapid.IntRange(0, 2).Draw(t, "fsync")),
+			NoMarker:     flip.Draw(t, "nomarker"),
 			NoACL:        flip.Draw(t, "noacl"),
 			StaticNlink:  flip.Draw(t, "nlink"),
 			Xino:         rapid.SampledFrom([]string{"", "on", "off"}).Draw(t, "xino"),
