@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 )
@@ -79,9 +80,15 @@ func printText(ok bool, findings []finding) {
 			fmt.Printf("    fix: %s\n", f.Fix)
 		}
 	}
-	if ok {
-		fmt.Println("Ready. Try:  mkdir -p /tmp/union && plyfs mount -o lowerdir=/usr:/etc /tmp/union")
+	if !ok {
+		return
 	}
+	try := "mkdir -p /tmp/union && plyfs mount -o lowerdir=/usr:/etc /tmp/union"
+	helper := slices.IndexFunc(findings, func(f finding) bool { return f.Name == helperName })
+	if os.Geteuid() != 0 && findings[helper].State != stateOK {
+		try = "unshare -Urm   and in it:  " + try
+	}
+	fmt.Println("Ready. Try: ", try)
 }
 
 // examine runs all checks for the user who asks. There are two ways to mount

@@ -41,8 +41,13 @@ func checkDevice() finding {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
-		unix.Close(fd)
-		return finding{Name: "/dev/fuse", State: stateOK, Detail: "can be opened"}
+		defer unix.Close(fd)
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) != nil || st.Rdev != unix.Mkdev(10, 229) {
+			f.Detail, f.Fix = "is another device (FUSE is 10:229)", "sudo rm /dev/fuse && sudo mknod -m 666 /dev/fuse c 10 229"
+			return f
+		}
+		return finding{Name: f.Name, State: stateOK, Detail: "can be opened"}
 	case errors.Is(err, unix.ENOENT):
 		f.Detail, f.Fix = "is missing", "sudo modprobe fuse; in a container: start it with --device /dev/fuse"
 	case errors.Is(err, unix.EACCES):
@@ -57,10 +62,13 @@ func checkDevice() finding {
 	return f
 }
 
-// checkHelper looks for the setuid program that mounts for users.
+// helperName is the setuid program that mounts for users.
+const helperName = "fusermount3"
+
+// checkHelper looks for that program.
 func checkHelper() finding {
-	f := finding{Name: "fusermount3", State: stateFail}
-	path, err := exec.LookPath("fusermount3")
+	f := finding{Name: helperName, State: stateFail}
+	path, err := exec.LookPath(helperName)
 	if err != nil {
 		f.Detail, f.Fix = "is not installed: users can mount in a user namespace only", "sudo apt install fuse3"
 		return f

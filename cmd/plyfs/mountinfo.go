@@ -58,6 +58,22 @@ func (t mountTable) on(dir string) (mountLine, bool) {
 	return mountLine{}, false
 }
 
+// mountOn gives the mount that is on top at dir; without /proc one of which
+// only dir is known.
+func mountOn(dir string) mountLine {
+	table, err := readMounts()
+	if err != nil {
+		return mountLine{dir: dir}
+	}
+	m, _ := table.on(dir)
+	m.dir = dir
+	return m
+}
+
+// onTop says whether m is still what one finds at its place, and not some
+// other mount.
+func (m mountLine) onTop() bool { return mountOn(m.dir).dev == m.dev }
+
 // unoctal undoes the kernel's \040 for blanks, backslashes and newlines.
 func unoctal(s string) string {
 	if !strings.Contains(s, `\`) {

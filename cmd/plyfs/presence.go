@@ -13,17 +13,9 @@ import (
 // the device number of its mount. Nobody sends to it. Where it can't be had, or
 // is in another network namespace, umount just doesn't wait.
 
-// announce takes the name for the mount on dir. The descriptor stays open until
-// the process ends.
-func announce(dir string) {
-	table, err := readMounts()
-	if err != nil {
-		return
-	}
-	m, ok := table.on(dir)
-	if !ok {
-		return
-	}
+// announce takes the name for a mount. The descriptor stays open until the
+// process ends.
+func announce(m mountLine) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil && unix.Bind(fd, m.socket()) != nil {
 		unix.Close(fd)

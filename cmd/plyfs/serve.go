@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -19,9 +20,9 @@ import (
 	"github.com/plyfs/plyfs/fs/union"
 )
 
-// fuseInterface is the protocol that --version names: the oldest kernel
-// interface that has all that we ask for.
-const fuseInterface = "7.31"
+// fuseInterface is the protocol that --version names: the newest one that
+// fs/fusefs speaks.
+const fuseInterface = "7.41"
 
 // afterlife is how long the server of an earlier mount with the same work
 // directory may take to end.
@@ -92,7 +93,8 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer) er
 	if r.trace {
 		config.Trace = out
 	}
-	announce(dir)
+	mine := mountOn(dir)
+	announce(mine)
 	server := fusefs.NewServer(fd, tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()
@@ -101,17 +103,22 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer) er
 	}
 	if err != nil {
 		// Nobody uses a mount that was never announced.
-		detach(dir)
-		<-ended
+		if detach(dir) == nil {
+			<-ended
+		}
 		return err
 	}
-	return attend(server, dir, signals, ended, logger)
+	err = attend(server, mine, signals, ended, logger)
+	if err != nil && mine.dev != "" && mine.onTop() {
+		err = errors.Join(err, detach(dir)) // a mount without a server helps nobody
+	}
+	return err
 }
 
 // attend waits for the end of the server and serves signals: the first that
 // asks for an end unmounts; where the mount is in use it leaves the tree and
 // the server goes on for those who have files open, until a second signal.
-func attend(server *fusefs.Server, dir string, signals <-chan os.Signal, ended <-chan error, logger *log.Logger) error {
+func attend(server *fusefs.Server, m mountLine, signals <-chan os.Signal, ended <-chan error, logger *log.Logger) error {
 	asked := false
 	for {
 		select {
@@ -122,22 +129,26 @@ func attend(server *fusefs.Server, dir string, signals <-chan os.Signal, ended <
 			case s == syscall.SIGUSR1:
 				logCounts(server, logger)
 			case asked:
-				return fmt.Errorf("ended by a second signal (%v) while the mount on %s was in use", s, dir)
+				return fmt.Errorf("ended by a second signal (%v) while the mount on %s was in use", s, m.dir)
 			default:
 				asked = true
-				go leave(dir, logger)
+				go leave(m, logger)
 			}
 		}
 	}
 }
 
-// leave unmounts dir, lazily where it is in use. It asks the kernel to ask the
+// leave unmounts m, lazily where it is in use. It asks the kernel to ask the
 // server, so it has to be a goroutine of its own.
-func leave(dir string, logger *log.Logger) {
-	err := fusefs.Unmount(dir)
+func leave(m mountLine, logger *log.Logger) {
+	if !m.onTop() {
+		logger.Printf("cannot unmount %s: something else is mounted over it; unmount that first", m.dir)
+		return
+	}
+	err := fusefs.Unmount(m.dir)
 	if err != nil {
 		logger.Printf("%v; it is unmounted for new users, and served until the last one ends", err)
-		err = detach(dir)
+		err = detach(m.dir)
 	}
 	if err != nil {
 		logger.Printf("cannot unmount: %v", err)
