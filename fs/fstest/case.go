@@ -75,6 +75,9 @@ var families = []struct {
 	{"inode", inodeCases},
 	{"names", namesCases},
 	{"parallel", parallelCases},
+	{"faults_tree", faultsTreeCases},
+	{"faults_data", faultsDataCases},
+	{"traps", trapsCases},
 }
 
 // noOrigin is why inode numbers change at copy-up in kernel overlayfs when it
@@ -113,9 +116,6 @@ func (c *Case) refusal(v *Variant) string {
 	}
 	if c.Big && !v.Big {
 		return "its layers cost seconds to build"
-	}
-	if v.Smoke && c.Family != "smoke" && !c.RO {
-		return "smoke test only"
 	}
 	for n, why := range needReason {
 		if c.Needs&n != 0 && v.lacks()&n != 0 {

@@ -3,6 +3,7 @@ package fstest
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -94,7 +95,13 @@ func Stage() {
 	var err error
 	switch stage {
 	case "":
-		return
+		if os.Geteuid() != 0 || os.Getenv(childEnv) != "" {
+			return
+		}
+		var code int
+		if code, err = inMountNS(); err == nil {
+			os.Exit(code)
+		}
 	case "userns", "sole":
 		var code int
 		if code, err = inUserNS(stage == "sole"); err == nil {
@@ -118,6 +125,18 @@ func Stage() {
 
 // stages are those of cases that need a process of their own.
 var stages = map[string]func() int{}
+
+// inMountNS runs this binary again in a mount namespace of its own: one that
+// any other process makes meanwhile would hold a copy of our mounts, and a
+// FUSE server lives as long as the last of them.
+func inMountNS() (int, error) {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.Env = append(os.Environ(), stageEnv+"=private")
+	return exitCode(cmd.Run())
+}
 
 // inUserNS runs this binary again in a new user and mount namespace.
 func inUserNS(sole bool) (int, error) {
@@ -155,7 +174,8 @@ func inUserNS(sole bool) (int, error) {
 }
 
 func exitCode(err error) (int, error) {
-	if ee, ok := err.(*exec.ExitError); ok && ee.Exited() {
+	var ee *exec.ExitError
+	if errors.As(err, &ee) && ee.Exited() {
 		return ee.ExitCode(), nil
 	}
 	return 0, err

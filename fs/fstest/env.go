@@ -62,6 +62,7 @@ func (e *Env) Remount(offline func(), options ...string) {
 	os.RemoveAll(filepath.Join(e.Mount.Work, "work", "incompat"))
 	if offline != nil {
 		offline()
+		e.Mount.before = lowerState(e.T, e.Mount)
 	}
 	e.Mount.extra = options
 	if err := e.Mount.Up(); err != nil {
@@ -344,4 +345,15 @@ func (e *Env) mtime(name string) int64 {
 	e.T.Helper()
 	st := e.lstat(name)
 	return st.Mtim.Nano()
+}
+
+// eventually waits a few seconds for what timeouts of caches may delay.
+func (e *Env) eventually(ok func() bool, what string) {
+	e.T.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	e.T.Fatal(what)
 }

@@ -107,7 +107,6 @@ func namesCases() []Case {
 						e.ok(os.WriteFile("deep", []byte("low"), 0o644))
 					})
 				})
-				e.Mount.before = lowerState(e.T, e.Mount)
 				e.alone(func() {
 					e.ok(unix.Chdir(e.p("top")))
 					for range depth {

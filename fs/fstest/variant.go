@@ -28,7 +28,6 @@ type Variant struct {
 	ReadOnly     bool     // no upper
 	Override     bool     // layers in the override_stat form
 	Big          bool     // has the cases that are costly to prepare
-	Smoke        bool     // only the families lookup-like and "smoke"
 	Daemon       bool     // the server goes to the background by itself
 	ForeignUpper bool     // the upper holds what kernel overlayfs would not show alike
 }
@@ -42,7 +41,7 @@ var Variants = []Variant{
 	{Name: "root", Kind: Plyfs, Lowers: 3, Big: true},
 	{Name: "userns", Kind: Plyfs, Who: NSRoot, Lowers: 3},
 	{Name: "sole", Kind: Plyfs, Who: Sole, Lowers: 3, Options: []string{"xattr_permissions=2"}, Override: true, ForeignUpper: true},
-	{Name: "user", Kind: Plyfs, Who: User, Lowers: 3, Smoke: true, Daemon: true},
+	{Name: "user", Kind: Plyfs, Who: User, Lowers: 3, Daemon: true},
 	{Name: "readonly", Kind: Plyfs, Lowers: 3, ReadOnly: true},
 	{Name: "lowers1", Kind: Plyfs, Lowers: 1},
 	{Name: "lowers64", Kind: Plyfs, Lowers: 64, Big: true},
