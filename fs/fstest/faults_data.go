@@ -3,6 +3,7 @@ package fstest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -271,6 +272,10 @@ func (e *Env) kill() {
 		<-s.done
 		s.log.Close()
 	}
-	e.ok(unix.Unmount(e.Mount.Dir, unix.MNT_DETACH))
+	if e.Variant.Who == User {
+		e.ok(exec.Command("fusermount3", "-u", "-z", e.Mount.Dir).Run())
+	} else {
+		e.ok(unix.Unmount(e.Mount.Dir, unix.MNT_DETACH))
+	}
 	e.Mount.up = false
 }

@@ -21,6 +21,7 @@ type Mount struct {
 
 	v      *Variant
 	extra  []string // options of this mount only
+	files  int      // RLIMIT_NOFILE of the server, 0 = ours
 	server *server
 	up     bool
 

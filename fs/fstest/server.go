@@ -94,6 +94,10 @@ func (m *Mount) plyfs() (*server, error) {
 		args = append([]string{"mount", "-d"}, args[1:]...)
 	}
 	s.cmd = exec.Command(bin, args...)
+	if m.files > 0 {
+		script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, m.files)
+		s.cmd = exec.Command("sh", append([]string{"-c", script, bin}, args...)...)
+	}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	before := device(m.Dir)
 	if err := s.cmd.Start(); err != nil {

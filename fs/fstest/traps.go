@@ -3,7 +3,6 @@ package fstest
 import (
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -68,21 +67,25 @@ func trapsCases() []Case {
 			},
 		},
 		{
-			Name: "files that are made and closed leave no descriptor in the server", Needs: NeedOwn,
-			Lower: Many("d", "f", 600), Not: map[string]string{Overlay: "there is no server"},
+			Name: "a server that may open 256 descriptors serves two thousand files", Needs: NeedOwn,
+			Lower: Many("d", "f", 600), Not: map[string]string{Overlay: "there is no server", "user": "it went to the background: its limit is that of the tests"},
 			Run: func(_ *testing.T, e *Env) {
+				e.Remount(func() { e.Mount.files = 256 })
+				var open []int
 				for i := range 1500 {
 					n := "n" + num(i)
 					e.put(n, "x")
 					e.want(n, "x")
 					if i < 600 {
 						e.want("d/f"+num(i), "")
+						open = append(open, e.open(n, unix.O_RDWR))
 					}
 				}
-				for _, pid := range e.Mount.server.pids() {
-					fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
-					e.ok(err)
-					e.is(len(fds) < 1024, "the server has %d descriptors open", len(fds))
+				for _, fd := range open {
+					e.pwrite(fd, "y", 1)
+				}
+				for i := range 600 {
+					e.want("n"+num(i), "xy")
 				}
 			},
 		},
@@ -175,7 +178,11 @@ func trapsCases() []Case {
 					p := filepath.Join(e.Mount.Dir, d.Name())
 					var st unix.Stat_t
 					e.ok(unix.Lstat(p, &st))
-					e.is(st.Uid != 65534 && st.Gid != 65534, "%s belongs to %d:%d", d.Name(), st.Uid, st.Gid)
+					want := uint32(0)
+					if e.Variant.Who == NSRoot {
+						want = 65534 // is mapped: an owner like others
+					}
+					e.is(st.Uid == want && st.Gid == want, "%s belongs to %d:%d", d.Name(), st.Uid, st.Gid)
 					if d.Type().IsRegular() {
 						e.ok(unix.Chmod(p, 0o600))
 						e.ok(unix.Rename(p, p+".moved"))
@@ -193,9 +200,12 @@ func trapsCases() []Case {
 				fd := e.open("f", unix.O_RDWR)
 				e.pwrite(fd, strings.Repeat("dirty", 1000), 0)
 				e.ok(unix.Syncfs(fd))
-				b, err := os.ReadFile(e.Upper("f"))
-				e.ok(err)
-				e.equal(string(b), strings.Repeat("dirty", 1000), "the upper file")
+				// From Linux 6.18 on syncfs starts the writing of a FUSE mount
+				// but doesn't wait for it.
+				e.eventually(func() bool {
+					b, err := os.ReadFile(e.Upper("f"))
+					return err == nil && string(b) == strings.Repeat("dirty", 1000)
+				}, "the data never got to the upper file")
 			},
 		},
 		{
