@@ -198,7 +198,7 @@ func TestCheckDamage(t *testing.T) {
 		{"?unknown-xattr f", func(u upper) { u.xattr("f", "user.fuseoverlayfs.new", "1") }},
 		{"?unknown-xattr f", func(u upper) { u.xattr("f", "user.plyfs.new", "1") }},
 		{"?bad-xattr f", func(u upper) { u.xattr("f", FuseOrigin, "no-nul") }},
-		{"!bad-xattr f", func(u upper) { u.xattr("f", PlyfsOrigin, "x") }},
+		{"!bad-xattr f", func(u upper) { u.xattr("f", NSTrusted.Plyfs(), "x") }},
 		{"!bad-xattr f", func(u upper) { u.xattr("f", OverrideUser, "0:0") }},
 		{"!bad-xattr d", func(u upper) { u.xattr("d", OverrideUserLegacy, "0:0:999") }},
 		{"!bad-xattr f", func(u upper) { u.xattr("f", OverridePrivileged, "") }},

@@ -141,6 +141,11 @@ func (c *checker) kernelXattr(o *object, ns NS, attr string, top bool, d *dirMar
 		if _, err := ParseOrigin(v); err != nil {
 			c.bad(o, attr, SevError, v, err.Error())
 		}
+	case ns.Plyfs():
+		c.sum.Copied++
+		if _, _, err := ParsePlyfsOrigin(v); err != nil {
+			c.bad(o, attr, SevError, v, err.Error())
+		}
 	case ns.Impure():
 		if c.on(o, attr, unix.S_IFDIR) && string(v) != "y" {
 			c.bad(o, attr, SevWarning, v, "not y")
@@ -249,11 +254,6 @@ func (c *checker) privateXattr(o *object, attr string, top bool, d *dirMarks) {
 		c.sum.Copied++
 		if n := len(v); n < 2 || n > RedirectMax || bytes.IndexByte(v, 0) != n-1 {
 			c.bad(o, attr, SevWarning, v, "not a path with its NUL")
-		}
-	case PlyfsOrigin:
-		c.sum.Copied++
-		if _, _, err := ParsePlyfsOrigin(v); err != nil {
-			c.bad(o, attr, SevError, v, err.Error())
 		}
 	default:
 		c.add(o.name, UnknownXattr, SevWarning, attr)

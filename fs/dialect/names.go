@@ -14,7 +14,7 @@ const (
 // together while a request is served.
 type nsNames struct {
 	prefix, opaque, whiteout, redirect, metacopy, origin string
-	impure, nlink, upper, uuid, protattr                 string
+	impure, nlink, upper, uuid, protattr, plyfs          string
 }
 
 var names = [2]nsNames{
@@ -30,6 +30,7 @@ var names = [2]nsNames{
 		upper:    "trusted.overlay.upper",
 		uuid:     "trusted.overlay.uuid",
 		protattr: "trusted.overlay.protattr",
+		plyfs:    "trusted.overlay.plyfs",
 	},
 	NSUser: {
 		prefix:   "user.overlay.",
@@ -43,6 +44,7 @@ var names = [2]nsNames{
 		upper:    "user.overlay.upper",
 		uuid:     "user.overlay.uuid",
 		protattr: "user.overlay.protattr",
+		plyfs:    "user.overlay.plyfs",
 	},
 }
 
@@ -79,14 +81,17 @@ func (n NS) UUID() string { return names[n&1].uuid }
 // Protattr keeps the append-only and immutable flags.
 func (n NS) Protattr() string { return names[n&1].protattr }
 
+// Plyfs is the xattr of our own origin record (see ParsePlyfsOrigin). It lies in
+// the kernel's prefix so that overlayfs hides it as it hides its own.
+func (n NS) Plyfs() string { return names[n&1].plyfs }
+
 // Other is the namespace that this one is not: read second, never written.
 func (n NS) Other() NS { return n&1 ^ 1 }
 
 // Names of fuse-overlayfs, read only, and our own.
 const (
-	FuseOpaque  = "user.fuseoverlayfs.opaque" // "y"
-	FuseOrigin  = "user.fuseoverlayfs.origin" // path in the lower layer, with its NUL
-	PlyfsOrigin = "user.plyfs.origin"         // see ParsePlyfsOrigin
+	FuseOpaque = "user.fuseoverlayfs.opaque" // "y"
+	FuseOrigin = "user.fuseoverlayfs.origin" // path in the lower layer, with its NUL
 )
 
 // Names of the records of virtual ownership. Which one a layer uses is decided

@@ -160,7 +160,8 @@ const (
 	plyfsOriginLen     = 1 + 16 + 8
 )
 
-// ParsePlyfsOrigin reads a user.plyfs.origin.
+// ParsePlyfsOrigin reads our own origin record: the xattr NS.Plyfs, where the
+// kernel's form can't be had or would mislead it.
 func ParsePlyfsOrigin(v []byte) (uuid [16]byte, ino uint64, err error) {
 	if len(v) != plyfsOriginLen || v[0] != plyfsOriginVersion {
 		return uuid, 0, badValue("plyfs origin: wrong length or version")

@@ -52,6 +52,8 @@ func (t *fakeTree) Fsync(_ node.ID, datasync bool) syscall.Errno {
 
 func (t *fakeTree) FsyncDir(node.ID, bool) syscall.Errno { t.step("fsyncdir"); return 0 }
 
+func (t *fakeTree) KillSuidgid(node.ID) syscall.Errno { return 0 }
+
 func (t *fakeTree) Fallocate(id node.ID, _ uint32, off, length int64) syscall.Errno {
 	n, e := t.get(id)
 	defer t.mu.Unlock()

@@ -156,10 +156,22 @@ func (r *rareFS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	return fuse.Status(r.s.tree.FsyncDir(node.ID(in.NodeId), in.FsyncFlags&fsyncDatasync != 0))
 }
 
+// kill clears suid and sgid for a change of data that the kernel leaves that
+// to us for. Root keeps them: the capability that decides is not in a request.
+func (r *rareFS) kill(uid uint32, id node.ID) syscall.Errno {
+	if uid == 0 {
+		return 0
+	}
+	return r.s.tree.KillSuidgid(id)
+}
+
 func (r *rareFS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	off, length := int64(in.Offset), int64(in.Length)
 	if off < 0 || length <= 0 || off+length < 0 {
 		return fuse.EINVAL
+	}
+	if e := r.kill(in.Uid, node.ID(in.NodeId)); e != 0 {
+		return fuse.Status(e)
 	}
 	return fuse.Status(r.s.tree.Fallocate(node.ID(in.NodeId), in.Mode, off, length))
 }
@@ -178,6 +190,9 @@ func (r *rareFS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uin
 	offIn, offOut := int64(in.OffIn), int64(in.OffOut)
 	if offIn < 0 || offOut < 0 || in.Flags != 0 {
 		return 0, fuse.EINVAL
+	}
+	if e := r.kill(in.Uid, node.ID(in.NodeIdOut)); e != 0 {
+		return 0, fuse.Status(e)
 	}
 	n, e := r.s.tree.CopyFileRange(node.ID(in.NodeId), offIn, node.ID(in.NodeIdOut), offOut, int(min(in.Len, copyChunk)))
 	return uint32(n), fuse.Status(e)

@@ -39,6 +39,7 @@ type Tree interface {
 	Upper(id node.ID) bool
 	Fsync(id node.ID, datasync bool) syscall.Errno
 	FsyncDir(id node.ID, datasync bool) syscall.Errno
+	KillSuidgid(id node.ID) syscall.Errno
 	Fallocate(id node.ID, mode uint32, off, length int64) syscall.Errno
 	Lseek(id node.ID, off int64, whence int) (int64, syscall.Errno)
 	CopyFileRange(in node.ID, offIn int64, out node.ID, offOut int64, n int) (int, syscall.Errno)

@@ -13,6 +13,9 @@ type Init struct {
 	Layer uint16
 	Data  uint16
 	Type  uint8
+
+	Mtime   int64 // with Flushed
+	MtimeNs uint32
 }
 
 // Lookup finds the node with this name and counts one look-up for the kernel.
@@ -94,6 +97,7 @@ func (t *Table) fill(parent uint32, name string, in *Init) (uint32, syscall.Errn
 		return 0, e
 	}
 	r.Ino, r.Key, r.Flags, r.Layer, r.Data, r.Type = in.Ino, in.Key, in.Flags, in.Layer, in.Data, in.Type
+	r.Mtime, r.MtimeNs = in.Mtime, in.MtimeNs
 	r.parent = parent
 	r.lookups = 1
 	atomic.AddUint32(&t.rec(parent).refs, 1)

@@ -16,11 +16,12 @@ const (
 	Origin               // OParent and OName say where the lower object is
 	HardLink             // is, or was, found by Link keys
 	Sticky               // Delta counts links that the lower file system does not know
+	Flushed              // Mtime is what the kernel has set: its writeback cache owns the time
 	Indexed              // the upper object is reached through the index of copied-up hard links
 )
 
 // inlineName is the longest name that is kept in the record itself.
-const inlineName = 44
+const inlineName = 28
 
 // Rec is one node: 128 bytes, no pointers.
 //
@@ -32,6 +33,7 @@ type Rec struct {
 	Ino     uint64 // st_ino as the mount shows it
 	Key     uint64 // inode number in the file system of Layer
 	OKey    uint64 // inode number in OLayer before the copy-up of a hard link
+	Mtime   int64  // with Flushed: seconds
 	refs    uint32 // children and pins; atomic
 	parent  uint32
 	OParent uint32 // with Origin: the directory whose lower part holds the object
@@ -46,7 +48,8 @@ type Rec struct {
 	Delta   int32 // names that st_nlink of the object does not tell
 	nameOff uint32
 	oOff    uint32
-	inline  [inlineName - 4]byte
+	MtimeNs uint32 // with Flushed
+	inline  [inlineName]byte
 	Type    uint8 // DT_*
 	hashed  uint8 // under shard.mu
 	_       [2]byte

@@ -39,7 +39,7 @@ func (fs *FS) copyAttrs(c *copied, fd int, tmp string) syscall.Errno {
 		}
 	}
 	if c.private != nil {
-		if e := sys.SetXattr(w, name, dialect.PlyfsOrigin, c.private, 0); e != 0 {
+		if e := sys.SetXattr(w, name, fs.ns.Plyfs(), c.private, 0); e != 0 {
 			c.private = nil
 		}
 	}

@@ -413,7 +413,7 @@ func (fs *FS) switchUp(i uint32, r *node.Rec, c *copied) {
 	r.Key = c.upIno
 	r.Layer = 0
 	if !r.Has(node.Dir) {
-		fs.fds.drop(keyOf(i, old, kindFile))
+		fs.fds.drop(fs.key(i, old, kindFile))
 	}
 	if c.origin == nil && c.private == nil {
 		fs.inos.keep(fs.inos.show(fs.layers[0].dev, c.upIno), r.Ino)
@@ -478,8 +478,8 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	l.Lock()
 	defer l.Unlock()
 	r := fs.t.Rec(i)
-	fs.fds.drop(keyOf(i, r.Data, kindFile))
-	fs.fds.drop(keyOf(i, r.Data, kindMeta))
+	fs.fds.drop(fs.key(i, r.Data, kindFile))
+	fs.fds.drop(fs.key(i, r.Data, kindMeta))
 	r.Flags &^= node.Meta
 	fs.metaPaths.set(id, "")
 	return 0

@@ -293,8 +293,11 @@ func (fs *FS) made(d *dir, dirfd int, name string, m *making, st *sys.Stat, fd i
 	ent.Ino = fs.inos.show(uint64(st.Dev), st.Ino)
 	fs.inos.drop(ent.Ino)
 	in := node.Init{Ino: ent.Ino, Key: st.Ino, Flags: node.Upper, Type: uint8(a.Mode >> 12 & 15)}
-	if m.typ() == unix.S_IFDIR {
+	switch m.typ() {
+	case unix.S_IFDIR:
 		in.Flags |= node.Dir
+	case unix.S_IFREG:
+		fs.fresh(&in, &a)
 	}
 	var id node.ID
 	if errno == 0 {
@@ -314,7 +317,7 @@ func (fs *FS) made(d *dir, dirfd int, name string, m *making, st *sys.Stat, fd i
 		n.mu.Unlock()
 	}
 	if fd >= 0 {
-		fs.fds.put(keyOf(id.Index(), 0, kindFile), fd).release()
+		fs.fds.put(fs.key(id.Index(), 0, kindFile), fd).release()
 	}
 	a.Ino = ent.Ino
 	if fs.o.StaticNlink && in.Flags&node.Dir != 0 {
@@ -322,6 +325,15 @@ func (fs *FS) made(d *dir, dirfd int, name string, m *making, st *sys.Stat, fd i
 	}
 	e.Node, e.Attr = id, a
 	return 0
+}
+
+// fresh marks the times of a new file as the kernel's: a write within the same
+// tick of its clock does not change them there, and is not to change them here.
+func (fs *FS) fresh(in *node.Init, a *Attr) {
+	if fs.writeback() {
+		in.Flags |= node.Flushed
+		in.Mtime, in.MtimeNs = a.Mtime.Sec, a.Mtime.Nsec
+	}
 }
 
 // Tmpfile makes a file that no name leads to (O_TMPFILE). It lives in the work
@@ -365,7 +377,7 @@ func (fs *FS) Tmpfile(c *Caller, parent node.ID, mode, _ uint32, e *Entry) sysca
 		var id node.ID
 		if id, errno = fs.t.InsertDead(d.i, &in); errno == 0 {
 			if errno = sys.Rename(fs.work.tmp, tmp, fs.work.tmp, orphanName(id), 0); errno == 0 {
-				fs.fds.put(keyOf(id.Index(), 0, kindFile), fd).release()
+				fs.fds.put(fs.key(id.Index(), 0, kindFile), fd).release()
 				e.Node = id
 				return fs.getAttr(id, &e.Attr)
 			}

@@ -104,12 +104,7 @@ func (t *dirTable) free(fs *FS, i uint32) {
 	if d == nil {
 		return
 	}
-	fs.fds.drop(keyOf(i, 0, kindDir))
-	if st := d.stack.Load(); st != nil {
-		for _, b := range *st {
-			fs.fds.drop(keyOf(i, b.layer, kindDir))
-		}
-	}
+	fs.dropDirFDs(d)
 	t.names.Add(-d.counted)
 	if fd := d.dead.Swap(-1); fd >= 0 {
 		sys.Close(int(fd))
@@ -166,4 +161,17 @@ func (fs *FS) dirOf(id node.ID) *dir {
 		return nil
 	}
 	return fs.dirs.get(id.Index())
+}
+
+// dropDirFDs closes the cached descriptors of all parts of a directory.
+func (fs *FS) dropDirFDs(d *dir) {
+	fs.fds.drop(fs.key(d.i, 0, kindDir))
+	for _, n := range d.cand {
+		fs.fds.drop(fs.key(d.i, n, kindDir))
+	}
+	if st := d.stack.Load(); st != nil {
+		for _, b := range *st {
+			fs.fds.drop(fs.key(d.i, b.layer, kindDir))
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
 )
@@ -14,11 +15,17 @@ const (
 	kindFile        // data; writable when it is of the upper layer
 )
 
-// fdKey names a cached descriptor: node index, layer, kind.
-type fdKey uint64
+// fdKey names a cached descriptor. It holds the node's generation: whatever was
+// left in the cache for an earlier user of the record is never found.
+type fdKey struct {
+	id    node.ID
+	layer uint16
+	kind  uint8
+}
 
-func keyOf(i uint32, layer uint16, kind uint8) fdKey {
-	return fdKey(i)<<24 | fdKey(layer)<<8 | fdKey(kind)
+// key names a descriptor of a living node.
+func (fs *FS) key(i uint32, layer uint16, kind uint8) fdKey {
+	return fdKey{fs.t.ID(i), layer, kind}
 }
 
 // fdCache keeps descriptors of layer objects, the least recently used are closed first.
@@ -72,7 +79,7 @@ func newFDCache(limit int) *fdCache {
 }
 
 func (c *fdCache) shard(k fdKey) *fdShard {
-	return &c.shards[(uint64(k)*0x9e3779b97f4a7c15)>>61]
+	return &c.shards[((uint64(k.id)^uint64(k.layer)<<40)*0x9e3779b97f4a7c15)>>61]
 }
 
 // get pins the descriptor if there is one.

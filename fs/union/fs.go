@@ -40,6 +40,7 @@ type FS struct {
 	metaPaths metaPaths
 
 	quota quota
+	lost  lostNames
 	seq   atomic.Uint64
 }
 
@@ -178,18 +179,21 @@ func (fs *FS) freed(id node.ID, r *node.Rec) {
 	if r.Has(node.Dir) {
 		fs.dirs.free(fs, i)
 	} else {
-		fs.fds.drop(keyOf(i, r.Layer, kindFile))
+		fs.fds.drop(fs.key(i, r.Layer, kindFile))
 		if r.Has(node.Meta) {
-			fs.fds.drop(keyOf(i, r.Data, kindFile))
-			fs.fds.drop(keyOf(i, r.Data, kindMeta))
+			fs.fds.drop(fs.key(i, r.Data, kindFile))
+			fs.fds.drop(fs.key(i, r.Data, kindMeta))
 			fs.metaPaths.set(id, "")
 		}
 	}
 	if r.Has(node.Orphan) {
 		fs.removeOrphan(id)
 	}
-	if r.Has(node.Indexed) {
+	switch {
+	case r.Has(node.Indexed):
 		fs.dropIndexed(r)
+	case r.Has(node.Sticky|node.HardLink) && !r.Has(node.Upper):
+		fs.lost.keep(node.Link{Layer: r.Layer, Ino: r.Key}, r.Delta)
 	}
 }
 

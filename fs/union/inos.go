@@ -114,7 +114,7 @@ func (fs *FS) originIno(dirfd int, name string) (uint64, bool) {
 			}
 		}
 	}
-	if n, e := sys.GetXattr(dirfd, name, dialect.PlyfsOrigin, buf[:]); e == 0 {
+	if n, e := sys.GetXattr(dirfd, name, fs.ns.Plyfs(), buf[:]); e == 0 {
 		if uuid, ino, err := dialect.ParsePlyfsOrigin(buf[:n]); err == nil {
 			return fs.inos.show(fs.originDev(uuid), ino), true
 		}

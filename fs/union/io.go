@@ -30,7 +30,7 @@ func (fs *FS) fileFD(id node.ID, write bool) (pinned, syscall.Errno) {
 	if write && n != 0 {
 		return pinned{}, unix.EROFS
 	}
-	k := keyOf(i, n, kindFile)
+	k := fs.key(i, n, kindFile)
 	if p, ok := fs.fds.get(k); ok {
 		return p, 0
 	}
@@ -131,6 +131,7 @@ func (fs *FS) Write(id node.ID, p []byte, off int64, killSuidgid bool) (int, sys
 		return 0, e
 	}
 	defer fd.release()
+	defer fs.keepMtime(id, fd.fd)
 	if !fs.quota.active() {
 		return sys.Pwrite(fd.fd, p, off)
 	}

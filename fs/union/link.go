@@ -3,6 +3,7 @@ package union
 import (
 	"encoding/hex"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/dialect"
@@ -41,6 +42,14 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 	if fs.work.indexed {
 		if up, ok := fs.indexedUpper(d, name, f, &lk, &delta); ok {
 			k = node.Link{Layer: 0, Ino: up.Ino}
+			if id := fs.t.FindLink(k); id != node.None {
+				l := fs.loc(id.Index())
+				l.Lock()
+				fs.t.AddLink(id.Index(), lk)
+				l.Unlock()
+				e.Node = id
+				return fs.getAttr(id, &e.Attr)
+			}
 			in.Layer, in.Key = 0, up.Ino
 			in.Flags = node.Upper | node.Indexed
 			in.Ino = fs.inos.show(fs.layers[lk.Layer].dev, lk.Ino)
@@ -55,6 +64,10 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 		l.Lock()
 		r := fs.t.Rec(id.Index())
 		fs.t.AddLink(id.Index(), k)
+		if n := fs.lost.take(k); n != 0 {
+			r.Delta = n
+			r.Flags |= node.Sticky
+		}
 		if in.Flags&node.Indexed != 0 {
 			r.OLayer, r.OKey, r.Delta = lk.Layer, lk.Ino, delta
 			r.Flags |= node.Sticky
@@ -112,7 +125,7 @@ func (fs *FS) originLink(d *dir, name string) (node.Link, bool) {
 	}
 	defer p.release()
 	var buf [64]byte
-	n, e := sys.GetXattr(p.fd, name, dialect.PlyfsOrigin, buf[:])
+	n, e := sys.GetXattr(p.fd, name, fs.ns.Plyfs(), buf[:])
 	if e != 0 {
 		return node.Link{}, false
 	}
@@ -185,6 +198,36 @@ func (fs *FS) saveDelta(r *node.Rec) {
 	}
 	var buf [16]byte
 	_ = sys.SetXattr(fs.work.index, fs.indexName(r.OLayer, r.OKey), fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
+}
+
+// lostNames are the names of lower files that were removed while others stay:
+// the layer's link count can't tell, and the node may be forgotten in between.
+// They live as long as the mount.
+type lostNames struct {
+	mu sync.Mutex
+	m  map[node.Link]int32
+}
+
+// maxLost bounds the map; beyond it a link count is that of the layer again.
+const maxLost = 1 << 20
+
+func (l *lostNames) keep(k node.Link, delta int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m == nil {
+		l.m = map[node.Link]int32{}
+	}
+	if len(l.m) < maxLost {
+		l.m[k] = delta
+	}
+}
+
+func (l *lostNames) take(k node.Link) int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.m[k]
+	delete(l.m, k)
+	return n
 }
 
 // dropIndexed removes the index entry of a file that has no name left, when

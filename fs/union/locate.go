@@ -18,7 +18,7 @@ func (fs *FS) dirFD(i uint32, layer uint16) (pinned, syscall.Errno) {
 	if node.ID(i) == node.Root {
 		return keep(fs.layers[layer].fd), 0
 	}
-	k := keyOf(i, layer, kindDir)
+	k := fs.key(i, layer, kindDir)
 	if p, ok := fs.fds.get(k); ok {
 		return p, 0
 	}
@@ -121,14 +121,29 @@ func orphanName(id node.ID) string { return "#o" + strconv.FormatUint(uint64(id)
 func (fs *FS) view(id node.ID, fn func(i uint32, r *node.Rec, a at) syscall.Errno) syscall.Errno {
 	fs.renameMu.RLock()
 	defer fs.renameMu.RUnlock()
+	l := fs.loc(id.Index())
+	l.RLock()
+	defer l.RUnlock()
+	return fs.visit(id, fn)
+}
+
+// change is view with the node's loc held for writing: fn may change the
+// record.
+func (fs *FS) change(id node.ID, fn func(i uint32, r *node.Rec, a at) syscall.Errno) syscall.Errno {
+	fs.renameMu.RLock()
+	defer fs.renameMu.RUnlock()
+	l := fs.loc(id.Index())
+	l.Lock()
+	defer l.Unlock()
+	return fs.visit(id, fn)
+}
+
+func (fs *FS) visit(id node.ID, fn func(i uint32, r *node.Rec, a at) syscall.Errno) syscall.Errno {
 	r := fs.t.Get(id)
 	if r == nil {
 		return unix.ESTALE
 	}
 	i := id.Index()
-	l := fs.loc(i)
-	l.RLock()
-	defer l.RUnlock()
 	a, e := fs.where(i, r)
 	if e != 0 {
 		return e

@@ -76,7 +76,7 @@ func (fs *FS) redirectedData(path string, f *found) syscall.Errno {
 func (fs *FS) wherePath(i uint32, layer uint16, path string) (at, syscall.Errno) {
 	parent, name := parentPath(path), path
 	name = name[len(parent):]
-	k := keyOf(i, layer, kindMeta)
+	k := fs.key(i, layer, kindMeta)
 	if p, ok := fs.fds.get(k); ok {
 		return at{p, name}, 0
 	}

@@ -62,7 +62,7 @@ func (q *quota) active() bool { return q.limit != 0 }
 func (q *quota) start(fs *FS) error {
 	q.limit = fs.o.SizeLimit
 	q.reserve.fd = -1
-	if !fs.o.NoWriteback && !fs.o.Live {
+	if fs.writeback() {
 		q.reserve.fd = fs.layers[0].fd
 	}
 	if q.limit == 0 {

@@ -284,7 +284,7 @@ func (fs *FS) buryDir(c *dir, r *node.Rec) {
 	c.ix = &index.Dir{}
 	fs.t.Unhash(c.i)
 	r.Flags |= node.Dead
-	fs.fds.drop(keyOf(c.i, 0, kindDir))
+	fs.fds.drop(fs.key(c.i, 0, kindDir))
 }
 
 // syncNames makes a change of names durable when fsync=strict asks for it.

@@ -307,6 +307,7 @@ func (fs *FS) clearTarget(src, dst *side, isDir bool) syscall.Errno {
 		if e != 0 {
 			return e
 		}
+		fs.dropDirFDs(c)
 		c.stack.Store(&[]below{})
 		c.unload(&fs.dirs)
 		c.ix = &index.Dir{}

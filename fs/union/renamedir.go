@@ -194,7 +194,7 @@ func (fs *FS) cutOff(id node.ID) syscall.Errno {
 	}
 	d.ix.CutOff()
 	for _, b := range *d.stack.Load() {
-		fs.fds.drop(keyOf(d.i, b.layer, kindDir))
+		fs.fds.drop(fs.key(d.i, b.layer, kindDir))
 	}
 	d.stack.Store(&[]below{})
 	return 0

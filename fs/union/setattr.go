@@ -44,7 +44,7 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 			return e
 		}
 	}
-	return fs.view(id, func(i uint32, r *node.Rec, w at) syscall.Errno {
+	return fs.change(id, func(i uint32, r *node.Rec, w at) syscall.Errno {
 		if e := fs.attrLocked(i, r, a); e != 0 {
 			return e
 		}
@@ -56,6 +56,7 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 				return e
 			}
 		}
+		fs.flushed(r, v, ch)
 		if fs.o.Fsync == layer.FsyncStrict && r.Has(node.Dir) {
 			if e := fs.syncDir(w.dir.fd); e != 0 {
 				return e
@@ -64,6 +65,43 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 		return fs.attrLocked(i, r, a)
 	})
 }
+
+// flushed remembers the mtime that the kernel has set. With the writeback cache
+// it is the kernel that keeps a file's times; the data that belongs to them may
+// come later than they do (write-back sends WRITE and SETATTR side by side), and
+// must not change them then. Precondition: the node's loc is held for writing.
+func (fs *FS) flushed(r *node.Rec, v uint32, ch *AttrChange) {
+	switch {
+	case !fs.writeback() || r.Type != unix.DT_REG:
+	case v&(SetMtime|SetMtimeNow) == SetMtime:
+		r.Flags |= node.Flushed
+		r.Mtime, r.MtimeNs = ch.Mtime.Sec, ch.Mtime.Nsec
+	case v&SetMtimeNow != 0:
+		r.Flags &^= node.Flushed
+	}
+}
+
+// keepMtime puts the time back after a write. Whatever was newer than that
+// time, the kernel will tell.
+func (fs *FS) keepMtime(id node.ID, fd int) {
+	if !fs.writeback() {
+		return
+	}
+	r := fs.t.Get(id)
+	if r == nil {
+		return
+	}
+	l := fs.loc(id.Index())
+	l.RLock()
+	defer l.RUnlock()
+	if r.Has(node.Flushed) {
+		ts := unix.Timespec{Sec: tvSec(r.Mtime), Nsec: tvNsec(r.MtimeNs)}
+		_ = sys.UtimesFD(fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, ts)
+	}
+}
+
+// writeback says whether the kernel keeps sizes and times of files itself.
+func (fs *FS) writeback() bool { return !fs.o.NoWriteback && !fs.o.Live }
 
 // upFor copies up what the change needs: a truncation no data beyond the new
 // end, a change of metadata none at all with metacopy=on.
@@ -140,12 +178,8 @@ func (fs *FS) changeOwner(w at, r *node.Rec, v uint32, ch *AttrChange, a *Attr) 
 		if v&SetMode == 0 && v&KillSuidgid == 0 {
 			return 0
 		}
-		if v&SetMode == 0 {
-			// The chown has cleared what it had to; keep the rest.
-			mode = killSuidgid(a.Mode)
-		}
 	}
-	if mode == a.Mode && !owner && v&SetMode == 0 {
+	if v&SetMode == 0 && mode == a.Mode {
 		return 0
 	}
 	if r.Type == unix.DT_LNK {
@@ -178,6 +212,23 @@ func timespec(v, set, now uint32, t Time) unix.Timespec {
 		return ts
 	}
 	return unix.Timespec{Nsec: unix.UTIME_OMIT}
+}
+
+// KillSuidgid does to a file what a write by somebody without CAP_FSETID does.
+// The kernel's FUSE does not ask for it with fallocate(2) and
+// copy_file_range(2).
+func (fs *FS) KillSuidgid(id node.ID) syscall.Errno {
+	var a Attr
+	if e := fs.GetAttr(id, &a); e != 0 {
+		return e
+	}
+	if killSuidgid(a.Mode) == a.Mode {
+		return 0
+	}
+	if e := fs.copyUp(id, wholeFile, false); e != 0 {
+		return e
+	}
+	return fs.chmodKill(id)
 }
 
 // chmodKill clears suid and sgid of an upper file before a write.

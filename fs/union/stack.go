@@ -87,7 +87,7 @@ func (fs *FS) loadStack(d *dir) syscall.Errno {
 		}
 		m := fs.readMarks(fd)
 		b.xwh = m.xwh
-		fs.fds.put(keyOf(d.i, b.layer, kindDir), fd).release()
+		fs.fds.put(fs.key(d.i, b.layer, kindDir), fd).release()
 		s = append(s, b)
 		if e := fs.step(&m, &next, d, b.layer); e != 0 {
 			return e

@@ -137,6 +137,7 @@ func (fs *FS) closeWork() error {
 		return nil
 	}
 	fs.quota.stop()
+	fs.linkOut()
 	if fs.o.Fsync == layer.FsyncVolatile && !fs.o.NoMarker {
 		if err := unix.Syncfs(fs.layers[0].fd); err != nil {
 			return fmt.Errorf("upperdir %s: not all data could be written: %w; the volatile marker stays", fs.stack.Upper.Path, err)
