@@ -34,7 +34,7 @@ func openLayers(r *request) (*layer.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.CheckMountPoint(r.mountPoint, r.options.Live); err != nil {
+	if err := s.CheckMountPoint(r.mountPoint); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -9,10 +9,10 @@ import (
 )
 
 // CheckMountPoint says whether a union of s can be mounted on path. A place
-// inside a layer would make the server walk into its own mount and wait for
-// itself. On top of a lower layer is fine, as it is for the kernel: the layers
+// inside a layer, a live one or not, would make the server walk into its own
+// mount and wait for itself, where no signal reaches it. On top of a lower layer is fine, as it is for the kernel: the layers
 // were opened before and stay reachable below.
-func (s *Stack) CheckMountPoint(path string, live bool) error {
+func (s *Stack) CheckMountPoint(path string) error {
 	d, err := openDir("mount point", path, unix.O_PATH)
 	if err != nil {
 		return err
@@ -25,9 +25,7 @@ func (s *Stack) CheckMountPoint(path string, live bool) error {
 	}
 	marks := make(map[id]*Dir)
 	for _, l := range s.dirs() {
-		if !live || l == s.Upper || l == s.Work {
-			marks[l.id()] = l
-		}
+		marks[l.id()] = l
 	}
 	if at := d.inside(marks, make(map[id]bool)); at != nil {
 		return fmt.Errorf("mount point %s is inside %s %s, and the union would contain itself: mount on a directory outside of the layers", path, s.role(at), at.Path)
