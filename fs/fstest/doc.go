@@ -16,6 +16,6 @@
 // can't agree with a fault of theirs.
 //
 // PLYFS_BIN names a ready binary, PLYFS_CASE (a regular expression on
-// "family/case") picks cases before the layers are built, PLYFS_TRACE=1 adds
-// the server's request trace to a failing run, PLYFS_KEEP=1 keeps the layers.
+// "family/case") picks cases before the layers are built, PLYFS_TRACE names a
+// directory for the servers' request traces, PLYFS_KEEP=1 keeps the layers.
 package fstest

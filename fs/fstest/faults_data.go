@@ -241,10 +241,11 @@ func faultsDataCases() []Case {
 					time.Sleep(time.Duration(i*i) * time.Millisecond)
 					e.kill()
 					<-done
-					if b, err := os.ReadFile(e.Upper("big")); err == nil {
+					if b, err := os.ReadFile(e.Upper("big")); err == nil && e.Variant.Name != "metacopy" {
 						e.equal(len(b), 24<<20, "length of the upper file")
 						e.is(string(b) == pattern(24<<20), "the upper file is torn")
 					}
+					os.RemoveAll(filepath.Join(e.Mount.Work, "work", "incompat"))
 					e.ok(e.Mount.Up())
 					e.want("big", pattern(24<<20))
 					entries, err := os.ReadDir(filepath.Join(e.Mount.Work, "work"))

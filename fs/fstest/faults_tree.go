@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,6 +68,20 @@ func faultsTreeCases() []Case {
 					e.wantNames("t/a", "0", "1", "2", "3", "4", "d")
 					e.want("t/a/3/b/c", num(i))
 				}
+			},
+		},
+		{
+			Name:  "no stale node: what takes the place of a replaced directory doesn't list its names",
+			Lower: manyOwn(20), Over: []Tree{{"white/f": File("")}},
+			Run: func(_ *testing.T, e *Env) {
+				e.mkdir("n")
+				e.unlink("white/f")
+				e.rename("n", "white")
+				time.Sleep(100 * time.Millisecond) // the kernel forgets the old directory
+				for i := range 20 {
+					e.wantNames("c"+num(i), "own")
+				}
+				e.wantNames("white")
 			},
 		},
 		{
@@ -237,4 +252,13 @@ func faultsTreeCases() []Case {
 			},
 		},
 	}
+}
+
+// manyOwn is n directories with a file each.
+func manyOwn(n int) Tree {
+	t := Tree{}
+	for i := range n {
+		t["c"+num(i)+"/own"] = File("")
+	}
+	return t
 }

@@ -24,7 +24,8 @@ func permsCases() []Case {
 					}
 				}
 				e.want("f", "x")
-				e.wantNames("d", "y")
+				e.wantNames("d", "y") // readable, not searchable
+				e.ok(unix.Chmod(e.p("d"), 0o755))
 				e.wantUpper("f f", "d d", "p p")
 			},
 		},

@@ -33,9 +33,6 @@ func Run(t *testing.T, v *Variant) {
 				t.Error(err)
 			}
 		}
-		if t.Failed() && os.Getenv("PLYFS_TRACE") != "" {
-			t.Log(shared.server.output())
-		}
 	}()
 	shared.before = lowerState(t, shared)
 	byFamily(cases, func(family string, cs []*Case) {

@@ -76,7 +76,7 @@ func plyfsCommand(args ...string) error {
 
 // plyfs starts a server for the stack and returns when the mount answers.
 func (m *Mount) plyfs() (*server, error) {
-	if m.v.Daemon {
+	if m.v.Daemon && os.Getenv("PLYFS_TRACE") == "" {
 		s := &server{dir: m.Dir}
 		return s, plyfsCommand("mount", "-o", m.options(), m.Dir)
 	}
@@ -85,12 +85,16 @@ func (m *Mount) plyfs() (*server, error) {
 		return nil, err
 	}
 	s := &server{dir: m.Dir, done: make(chan struct{})}
-	s.log, err = os.CreateTemp(filepath.Dir(m.Dir), "log-")
+	logs, trace := filepath.Dir(m.Dir), os.Getenv("PLYFS_TRACE")
+	if trace != "" {
+		logs = trace
+	}
+	s.log, err = os.CreateTemp(logs, m.v.Name+"-")
 	if err != nil {
 		return nil, err
 	}
 	args := []string{"mount", "-f", "-o", m.options(), m.Dir}
-	if os.Getenv("PLYFS_TRACE") != "" {
+	if trace != "" {
 		args = append([]string{"mount", "-d"}, args[1:]...)
 	}
 	s.cmd = exec.Command(bin, args...)
