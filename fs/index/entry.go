@@ -3,6 +3,7 @@ package index
 // Types of an entry beside the DT_* values of the kernel.
 const (
 	None     = 0    // this side has no such name
+	Unknown  = 0xfe // this side has something, and the object must be looked at to know what
 	Whiteout = 0xff // this side has a whiteout (lower: something above the entry hides it)
 )
 
@@ -38,12 +39,17 @@ func (e *Entry) Visible() bool {
 	return e.Upper != Whiteout && (e.Upper != None || e.HasLower())
 }
 
-// Type is the type that the mount shows.
+// Type is the type that the mount shows: a DT_* value, which for Unknown is
+// DT_UNKNOWN.
 func (e *Entry) Type() uint8 {
+	t := e.Lower
 	if e.Upper != None {
-		return e.Upper
+		t = e.Upper
 	}
-	return e.Lower
+	if t == Unknown {
+		return 0
+	}
+	return t
 }
 
 // HasLower says whether the name would show if the upper layer had nothing

@@ -31,3 +31,14 @@ func probeXattrat() bool {
 	_, _, e := syscall.Syscall6(sysListxattrat, ^uintptr(0), 0, 0, 0, 0, 0)
 	return e != unix.ENOSYS && e != unix.EPERM
 }
+
+// HasCapability says whether the process has a capability, in whatever user
+// namespace it is.
+func HasCapability(capability uint) bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&hdr, &data[0]) != nil {
+		return false
+	}
+	return data[capability/32].Effective&(1<<(capability%32)) != 0
+}

@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/fail"
+	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -126,6 +127,7 @@ func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscal
 		return e
 	}
 	defer c.close()
+	c.metaOnly = c.metaOnly && c.st.Mode&unix.S_IFMT == unix.S_IFREG && c.st.Size > 0
 	if e := fs.makeCopy(&c, tmp); e != 0 {
 		fs.discard(tmp)
 		return e
@@ -489,7 +491,7 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 func (fs *FS) entryType(mode uint32) uint8 {
 	t := uint8(mode >> 12 & 15)
 	if t == unix.DT_REG && fs.hasOverride(0) {
-		return unix.DT_UNKNOWN
+		return index.Unknown
 	}
 	return t
 }

@@ -74,6 +74,9 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 			fs.release()
 		}
 	}()
+	if !o.Live {
+		stack.Detach() // live lowers show what is mounted in them
+	}
 	fs.copies.m = map[uint32]*flight{}
 	fs.layers = append(fs.layers, layerInfo{fd: -1})
 	if stack.Upper != nil {
@@ -86,7 +89,7 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 	fs.myUID, fs.myGID = uint32(os.Geteuid()), uint32(os.Getegid())
 	fs.ids.uid = newIDMap(o.UIDMap, o.SquashToRoot, o.SquashUID, "/proc/self/uid_map")
 	fs.ids.gid = newIDMap(o.GIDMap, o.SquashToRoot, o.SquashGID, "/proc/self/gid_map")
-	fs.ns = chooseNS(fs.layers[len(fs.layers)-1].fd, o)
+	fs.ns = fs.chooseNS()
 	if fs.t, err = node.New(); err != nil {
 		return nil, err
 	}

@@ -100,5 +100,8 @@ func (m *idMap) store(id uint32) uint32 {
 			return r.Host + (id - r.Target)
 		}
 	}
+	if m.ranges != nil {
+		return overflowID
+	}
 	return id
 }

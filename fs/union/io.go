@@ -186,6 +186,7 @@ func (fs *FS) Fallocate(id node.ID, mode uint32, off, length int64) syscall.Errn
 		return e
 	}
 	defer fd.release()
+	defer fs.keepMtime(id, fd.fd)
 	grow := length
 	if mode&unix.FALLOC_FL_PUNCH_HOLE != 0 {
 		grow = 0
@@ -221,6 +222,7 @@ func (fs *FS) CopyFileRange(in node.ID, offIn int64, out node.ID, offOut int64, 
 		return 0, e
 	}
 	defer dst.release()
+	defer fs.keepMtime(out, dst.fd)
 	done := 0
 	e = fs.quota.grow(dst.fd, int64(n), func() (e syscall.Errno) {
 		done, e = sys.CopyRange(src.fd, offIn, dst.fd, offOut, n)

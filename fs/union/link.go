@@ -275,7 +275,7 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 		ent = d.ix.Add(name)
 		ent.Upper, ent.Ino = r.Type, r.Ino
 		if fs.hasOverride(0) && r.Type != unix.DT_LNK {
-			ent.Upper = unix.DT_UNKNOWN
+			ent.Upper = index.Unknown
 		}
 		fs.t.AddLink(i, node.Link{Layer: 0, Ino: r.Key})
 		if r.Has(node.Dead) {

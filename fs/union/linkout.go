@@ -87,4 +87,3 @@ func (fs *FS) linkOutOne(d *dir, name, in string) {
 		}
 	}
 }
-

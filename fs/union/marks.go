@@ -92,16 +92,20 @@ func (fs *FS) isXattrWhiteout(dirfd int, name string) bool {
 
 // chooseNS decides which xattr namespace the mount writes: trusted where the
 // kernel lets us (CAP_SYS_ADMIN in the initial namespace), as overlayfs does.
-func chooseNS(fd int, o *layer.Options) dialect.NS {
-	if o.UserXattr {
+//
+// Without the capability a trusted xattr seems not to exist (ENODATA) even when
+// it does, so only a change tells; removing one that is not there changes
+// nothing. A mount without an upper has nothing that may be changed: there the
+// capability is looked for.
+func (fs *FS) chooseNS() dialect.NS {
+	switch {
+	case fs.o.UserXattr:
 		return dialect.NSUser
-	}
-	// Without the capability a trusted xattr does not exist (ENODATA) even
-	// when it does, so only trying to set one tells; the value "0" means
-	// nothing to anybody. A capability is a matter of the process, so removing
-	// an xattr that is not there is enough to learn it.
-	e := sys.RemoveXattr(fd, "", dialect.NSTrusted.Prefix()+"plyfs.probe")
-	if e == unix.EPERM {
+	case fs.layers[0].fd >= 0 && !fs.ro:
+		if sys.RemoveXattr(fs.layers[0].fd, "", dialect.NSTrusted.Prefix()+"plyfs.probe") == unix.EPERM {
+			return dialect.NSUser
+		}
+	case fs.ids.uid.known != nil || !sys.HasCapability(unix.CAP_SYS_ADMIN):
 		return dialect.NSUser
 	}
 	return dialect.NSTrusted

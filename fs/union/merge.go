@@ -175,7 +175,7 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 			ino = fs.inos.kept(ino)
 		}
 		if typ == unix.DT_REG && li.override != layer.XattrPermNone {
-			typ = unix.DT_UNKNOWN // its xattr may say that it is a device
+			typ = index.Unknown // its xattr may say that it is a device
 		}
 		rd.b.Entry(name, typ, ino)
 		return true

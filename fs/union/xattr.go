@@ -62,6 +62,11 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 		return unix.EOPNOTSUPP
 	}
 	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
+		if name == xattrAccessACL && fs.hasOverride(0) {
+			if e := fs.modeOfACL(id, w, value); e != 0 {
+				return e
+			}
+		}
 		switch {
 		case name == xattrCaps:
 			value = fs.capsToDisk(value)
@@ -104,6 +109,23 @@ func (fs *FS) changeXattr(id node.ID, name string, fn func(w at, disk string) sy
 		defer fs.forgetDefaultACL(id)
 	}
 	return fs.view(id, func(_ uint32, _ *node.Rec, w at) syscall.Errno { return fn(w, disk) })
+}
+
+// modeOfACL puts the permissions that an access ACL grants into the mode that
+// is kept as data: a file system with the mode in the inode does that itself.
+func (fs *FS) modeOfACL(id node.ID, w at, value []byte) syscall.Errno {
+	acl, err := dialect.ParseACL(value)
+	if err != nil {
+		return unix.EINVAL
+	}
+	perm, _ := dialect.EquivMode(acl)
+	var a Attr
+	i := id.Index()
+	r := fs.t.Rec(i)
+	if e := fs.attrLocked(i, r, &a); e != 0 || len(acl) == 0 {
+		return e
+	}
+	return fs.changeOwner(w, r, SetMode, &AttrChange{Mode: a.Mode&0o7000 | perm&0o777}, &a)
 }
 
 // shifts says whether ids in a layer are not those of the mount; then ids
