@@ -15,6 +15,7 @@ var Cases = []Case{
 	{Name: "other overlay xattrs that are garbage", Try: garbageRecords},
 	{Name: "metacopy without data", Try: metacopyWithoutData},
 	{Name: "redirect loops", Try: redirectLoops},
+	{Name: "redirect that is not followed", Try: redirectRefused},
 	{Name: "redirect that climbs out", Try: redirectClimbs},
 	{Name: "odd dot-wh names", Try: oddWhiteouts},
 	{Name: "names of 255 bytes", Try: longNames},

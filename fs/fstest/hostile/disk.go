@@ -86,6 +86,9 @@ func fullOfInodes(s *Stand) {
 			s.Errorf("%s without inodes gives %v, want ENOSPC", what, err)
 		}
 	}
+	// What could not be written back may be in the page cache until now.
+	s.Unmount()
+	s.Mount([]string{"l"})
 	if b, err := os.ReadFile(s.Mnt + "/d/e/f"); string(b) != "f" {
 		s.Errorf("the file is not what it was: %q %v", b, err)
 	}

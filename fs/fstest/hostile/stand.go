@@ -37,7 +37,13 @@ const patience = 60 * time.Second
 
 // NewStand makes the directories, not the layers.
 func NewStand(t *testing.T, bin string, userNS bool) *Stand {
-	s := &Stand{T: t, Dir: t.TempDir(), bin: bin, UserNS: userNS}
+	s := &Stand{T: t, bin: bin, UserNS: userNS}
+	var err error
+	// Not t.TempDir: the test's name has commas in it.
+	if s.Dir, err = os.MkdirTemp("", "plyfs-hostile-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(s.Dir) })
 	nsbox.Tmpfs(t, s.Dir, "mode=755")
 	s.Mnt, s.Upper, s.Work = s.Mkdir("mnt"), s.Mkdir("upper"), s.Mkdir("work")
 	t.Cleanup(s.end)

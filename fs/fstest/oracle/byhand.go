@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"errors"
 	"os"
 	"path"
 	"strings"
@@ -37,7 +38,10 @@ func (s *sequence) moveByHand(side *Side, o *Op) bool {
 			s.fail("move by hand of %s: %v", p, err)
 		}
 	}
-	if err := os.RemoveAll(from); err != nil {
+	if err := os.RemoveAll(from); errors.Is(err, unix.ENOTEMPTY) {
+		s.stop = &xattrWhiteouts
+		return false
+	} else if err != nil {
 		s.fail("move by hand: %v", err)
 	}
 	paths := tree.Paths()

@@ -1,6 +1,8 @@
 package oracle
 
 import (
+	"path"
+	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -9,15 +11,15 @@ import (
 )
 
 // Difference is one wanted difference between the kernel and plyfs. Every one
-// is a line of docs/semantics.md, too.
+// that a user can meet is a line of docs/semantics.md, too.
 type Difference struct {
 	Name   string
 	Reason string
 	// Tree says that this difference explains two nodes that disagree.
 	// Either may be nil, when field is "exists". Nil = never.
-	Tree func(field string, kernel, plyfs *treedump.Node) bool
-	// Op says that this difference explains two results.
-	Op func(m *Mode, o *Op, kernel, plyfs Result) bool
+	Tree func(s *sequence, field string, kernel, plyfs *treedump.Node) bool
+	// Op says that this difference explains two results. Nil = never.
+	Op func(s *sequence, o *Op, kernel, plyfs Result) bool
 	// Stop says that after such a result the trees differ, too, so that
 	// the sequence ends without a verdict.
 	Stop bool
@@ -27,9 +29,9 @@ type Difference struct {
 var Differences = []Difference{
 	{
 		Name: "directory link counts",
-		Reason: "The kernel answers 1 for a merged directory; plyfs counts the subdirectories, as every filesystem does. " +
-			"That the count is right is checked on its own.",
-		Tree: func(field string, k, p *treedump.Node) bool {
+		Reason: "Which directories answer 1, which is allowed and means that nobody counts, is another in each. " +
+			"That any other count is right is checked of plyfs on its own.",
+		Tree: func(_ *sequence, field string, k, p *treedump.Node) bool {
 			return field == "nlink" && k.Type == unix.S_IFDIR && p.Type == unix.S_IFDIR
 		},
 	},
@@ -37,25 +39,96 @@ var Differences = []Difference{
 		Name: "inode numbers of hard links",
 		Reason: "Under the kernel two names of one file may show two inode numbers until the next mount, when one was " +
 			"looked up before it was copied up. That plyfs shows one number is checked on its own.",
-		Tree: func(field string, k, p *treedump.Node) bool { return field == "links" },
+		Tree: func(_ *sequence, field string, _, _ *treedump.Node) bool { return field == "links" },
+	},
+	{
+		Name: "link counts of lower hard links",
+		Reason: "The kernel (with index=on) copies a file up to note that one of its names was removed. plyfs copies nothing to " +
+			"remove a name: the file shows the layer's count where it was not known when the name went.",
+		Tree: func(s *sequence, field string, k, p *treedump.Node) bool {
+			return s.setup.Links && field == "nlink" && p.Nlink > k.Nlink
+		},
+		Op: func(s *sequence, _ *Op, k, p Result) bool {
+			return s.setup.Links && k.Errno == p.Errno && noNlink(k) == noNlink(p)
+		},
+	},
+	{
+		Name: "link count of a removed file",
+		Reason: "A file that was opened for reading in a lower layer and then removed, or a device there, has link count 0, as " +
+			"everywhere; the kernel shows the lower file's.",
+		Op: func(_ *sequence, o *Op, k, p Result) bool {
+			return (o.Kind == opHeldStat || o.Kind == opGone) && strings.Contains(p.Detail, " nlink=0 ") && noNlink(k) == noNlink(p)
+		},
 	},
 	{
 		Name: "whiteouts listed",
 		Reason: "The kernel lists the whiteouts of a directory that merges with nothing, and then finds no file of that name; " +
 			"plyfs does not list what is not there.",
-		Tree: func(field string, k, p *treedump.Node) bool {
+		Tree: func(_ *sequence, field string, k, p *treedump.Node) bool {
 			return field == "exists" && p == nil && k.Type == 0
 		},
-		Op: func(_ *Mode, o *Op, k, p Result) bool {
+		Op: func(_ *sequence, o *Op, k, p Result) bool {
 			return o.Kind == opReaddir && k.Errno == "ok" && p.Errno == "ok" && k.After == p.After && withoutWhiteouts(k.Detail) == p.Detail
 		},
+	},
+	xattrWhiteouts,
+}
+
+var xattrWhiteouts = Difference{
+	Name: "directories of xattr whiteouts",
+	Reason: "The same whiteouts, in the form of an xattr, keep the kernel from removing such a directory, as if it were not " +
+		"empty.",
+	Op: func(s *sequence, o *Op, k, p Result) bool {
+		dir := o.Path
+		if o.Kind == opRename {
+			dir = o.To
+		}
+		return (o.Kind == opRmdir || o.Kind == opRename) && k.Errno == "ENOTEMPTY" && p.Errno == "ok" && s.onlyWhiteouts(dir)
+	},
+	Stop: true,
+}
+
+// Details of operations that are not done because their outcome differs, and
+// rightly so.
+const (
+	sameSize       = "has that size"
+	mapsCapability = "has a capability"
+)
+
+// Avoided are differences that sequences keep away from, since they would go on
+// to show in everything after.
+var Avoided = []Difference{
+	{
+		Name: sameSize,
+		Reason: "Whether truncating a file to the size that it has changes its mtime depends, under the kernel, on the layer's " +
+			"filesystem, on the system call and on whether the file is copied up first; FUSE leaves the mtime alone.",
+	},
+	{
+		Name: mapsCapability,
+		Reason: "A mapping is written back to plyfs like any write, which takes a file capability away; under the kernel a " +
+			"write(2) does that and a mapping doesn't.",
+	},
+	{
+		Name: "fallocate that is not supported",
+		Reason: "The kernel's FUSE sets mtime before it asks, so that a mode that the layer's filesystem refuses (zero-range on " +
+			"tmpfs) still changes it.",
+	},
+	{
+		Name: "chown to -1:-1",
+		Reason: "It changes nothing and still clears suid and sgid. FUSE does not say so in its message, which is like the one " +
+			"that follows every unlink.",
+	},
+	{
+		Name: "xattrs of the other namespace",
+		Reason: "plyfs understands trusted.overlay and user.overlay in its layers and so escapes both; the kernel escapes its " +
+			"own and passes the other on.",
 	},
 }
 
 // explain finds the wanted difference that two results show, or nil.
-func explain(m *Mode, o *Op, k, p Result) *Difference {
+func (s *sequence) explain(o *Op, k, p Result) *Difference {
 	for i := range Differences {
-		if d := &Differences[i]; d.Op != nil && d.Op(m, o, k, p) {
+		if d := &Differences[i]; d.Op != nil && d.Op(s, o, k, p) {
 			return d
 		}
 	}
@@ -63,14 +136,31 @@ func explain(m *Mode, o *Op, k, p Result) *Difference {
 }
 
 // wanted is a treedump.Ignore made of the table.
-func wanted(field string, k, p *treedump.Node) bool {
+func (s *sequence) wanted(field string, k, p *treedump.Node) bool {
 	for i := range Differences {
-		if d := &Differences[i]; d.Tree != nil && d.Tree(field, k, p) {
+		if d := &Differences[i]; d.Tree != nil && d.Tree(s, field, k, p) {
 			return true
 		}
 	}
 	return false
 }
+
+// onlyWhiteouts says that the kernel finds nothing of what it lists in dir.
+func (s *sequence) onlyWhiteouts(dir string) bool {
+	ents, err := treedump.ReadDir(s.k.path(dir))
+	var st unix.Stat_t
+	for _, e := range ents {
+		if unix.Lstat(s.k.path(path.Join(dir, e.Name)), &st) == nil {
+			return false
+		}
+	}
+	return err == nil
+}
+
+var nlinkText = regexp.MustCompile(` nlink=\d+`)
+
+// noNlink is a result without the link counts in it.
+func noNlink(r Result) string { return nlinkText.ReplaceAllString(r.String(), "") }
 
 // withoutWhiteouts is a readdir's detail without the names that do not exist.
 func withoutWhiteouts(detail string) string {

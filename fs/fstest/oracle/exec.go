@@ -130,7 +130,7 @@ func (s *Side) doLook(o *Op) (string, error) {
 	for _, e := range ents {
 		var st unix.Stat_t
 		gone := ""
-		if e.Type == unix.DT_CHR && unix.Lstat(s.path(path.Join(o.Path, e.Name)), &st) != nil {
+		if (e.Type == unix.DT_CHR || e.Type == unix.DT_REG) && unix.Lstat(s.path(path.Join(o.Path, e.Name)), &st) != nil {
 			gone = listedOnly
 		}
 		fmt.Fprintf(&b, "%s:%d%s ", short(e.Name), e.Type, gone)
@@ -138,7 +138,8 @@ func (s *Side) doLook(o *Op) (string, error) {
 	return b.String(), err
 }
 
-// listedOnly marks a name that readdir lists and stat does not find.
+// listedOnly marks a name that readdir lists and stat does not find: a whiteout,
+// of either form.
 const listedOnly = "(gone)"
 
 // look is what stat says of the operation's names and their directories.

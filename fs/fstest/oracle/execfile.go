@@ -13,6 +13,10 @@ func (s *Side) doFile(o *Op) (string, error) {
 	p := s.path(o.Path)
 	switch o.Kind {
 	case opTruncate:
+		var st unix.Stat_t
+		if unix.Stat(p, &st) == nil && st.Size == o.Len {
+			return sameSize, nil
+		}
 		return "", unix.Truncate(p, o.Len)
 	case opCopy:
 		return s.copyRange(o)
@@ -105,6 +109,9 @@ func mmapWrite(fd int, o *Op) (string, error) {
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size == 0 {
 		return "nothing to map", nil
+	}
+	if _, err := unix.Fgetxattr(fd, capability.Name, nil); err == nil {
+		return mapsCapability, nil
 	}
 	m, err := unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {

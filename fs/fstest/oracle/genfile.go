@@ -29,6 +29,9 @@ func (g *opMaker) fillFile(t *rapid.T, o *Op) {
 	case opFallocate:
 		const punch = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
 		o.Flags = rapid.SampledFrom([]int{0, unix.FALLOC_FL_KEEP_SIZE, punch, punch, unix.FALLOC_FL_ZERO_RANGE}).Draw(t, "mode")
+		if o.Flags == unix.FALLOC_FL_ZERO_RANGE && !g.disk {
+			o.Flags = punch // not on tmpfs: see Avoided
+		}
 	case opCopy:
 		o.To = g.file(t)
 	case opTmpfile:

@@ -15,7 +15,7 @@ var kinds = weigh(map[Kind]int{
 	opRename: 22, opLink: 6, opSymlink: 3, opMknod: 4, opChmod: 5, opChown: 5, opUtimens: 4, opSetxattr: 6,
 	opDelxattr: 3, opStat: 3, opReaddir: 5, opRead: 4, opGone: 3, opFallocate: 3, opMmap: 4, opCopy: 3, opTmpfile: 2,
 	opOpen: 6, opHeldRead: 4, opHeldWrite: 4, opHeldTrunc: 2, opHeldStat: 3, opHeldChmod: 2, opHeldClose: 2,
-	opRemount: 2, opSwap: 2,
+	opRemount: 2, opSwap: 2, opCommit: 2,
 })
 
 // kindOrder fixes the order of a map's keys, so that a seed means one sequence.
@@ -23,6 +23,7 @@ var kindOrder = []Kind{
 	opStat, opRead, opReaddir, opUnlink, opMkdir, opRmdir, opCreate, opWrite, opAppend, opTruncate, opOpenTrunc, opChmod,
 	opChown, opUtimens, opSetxattr, opDelxattr, opSymlink, opMknod, opLink, opRename, opGone, opFallocate, opMmap, opCopy,
 	opTmpfile, opOpen, opHeldRead, opHeldWrite, opHeldTrunc, opHeldStat, opHeldChmod, opHeldClose, opRemount, opSwap,
+	opCommit,
 }
 
 func weigh(w map[Kind]int) []Kind {
@@ -62,11 +63,12 @@ func survey(dir string) []entry {
 // opMaker draws operations on a tree.
 type opMaker struct {
 	*Mode
+	disk bool // not on a tmpfs
 	tree []entry
 }
 
-func opGen(m *Mode, tree []entry) *rapid.Generator[Op] {
-	g := opMaker{m, tree}
+func opGen(m *Mode, disk bool, tree []entry) *rapid.Generator[Op] {
+	g := opMaker{m, disk, tree}
 	return rapid.Custom(func(t *rapid.T) Op {
 		o := Op{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Umask: 0o022}
 		if rapid.IntRange(0, 4).Draw(t, "user") == 1 {
@@ -133,7 +135,7 @@ func (g *opMaker) fill(t *rapid.T, o *Op) {
 		g.fillHeld(t, o)
 	case opChmod, opChown, opUtimens, opSetxattr, opDelxattr, opStat:
 		g.fillAttr(t, o)
-	case opRemount, opSwap:
+	case opRemount, opSwap, opCommit:
 		o.Blind, o.As = true, 0
 	default:
 		g.fillName(t, o)
@@ -179,6 +181,9 @@ func (g *opMaker) fillAttr(t *rapid.T, o *Op) {
 		ids := []int{-1, int(g.IDs[0]), int(g.IDs[len(g.IDs)-2]), int(g.IDs[len(g.IDs)-1])}
 		o.UID = rapid.SampledFrom(ids).Draw(t, "uid")
 		o.GID = rapid.SampledFrom(ids).Draw(t, "gid")
+		if o.UID == -1 && o.GID == -1 {
+			o.GID = 0 // see Avoided
+		}
 	case opUtimens:
 		sec := rapid.SampledFrom([]int64{1e9 + 500, 1e9 + 501, timeNow, timeOmit})
 		o.Sec = [2]int64{sec.Draw(t, "atime"), sec.Draw(t, "mtime")}
@@ -194,10 +199,9 @@ func (g *opMaker) fillAttr(t *rapid.T, o *Op) {
 // opXattrs are what operations set: also overlayfs' own names, which are to be
 // stored escaped, and values that nothing accepts.
 func (g *opMaker) opXattrs() []Xattr {
-	all := append([]Xattr{
-		aclAccess, aclDefault, aclMinimal, aclBad, capability,
-		{"user.overlay.opaque", "y"}, {"user.overlay.redirect", "/a"}, {"user.overlay.overlay.opaque", "y"},
-		{"nonsense", "1"}, {"user.", "1"},
-	}, fileXattrs...)
-	return append(all, trustedAttr, Xattr{"trusted.overlay.opaque", "y"}, Xattr{"trusted.overlay.whiteout", ""})
+	all := append([]Xattr{aclAccess, aclDefault, aclMinimal, aclBad, capability, trustedAttr, {"nonsense", "1"}, {"user.", "1"}}, fileXattrs...)
+	for _, x := range []Xattr{{"opaque", "y"}, {"redirect", "/a"}, {"whiteout", ""}, {"overlay.opaque", "y"}} {
+		all = append(all, Xattr{g.Prefix() + x.Name, x.Value})
+	}
+	return all
 }

@@ -43,7 +43,8 @@ const (
 	opHeldChmod Kind = "held-fchmod"
 	opHeldClose Kind = "held-close"
 	opRemount   Kind = "remount"
-	opSwap      Kind = "swap" // remount with the uppers exchanged
+	opSwap      Kind = "swap"   // remount with the uppers exchanged
+	opCommit    Kind = "commit" // remount with the upper as top lower, and a fresh one
 )
 
 // Op is one operation. Which fields count depends on the kind.
@@ -129,7 +130,7 @@ func (o Op) arguments() string {
 	return ""
 }
 
-// short makes a 255-byte name readable, and odd bytes visible.
+// short makes a 255-byte name readable, and odd bytes visible, spaces too.
 func short(p string) string {
-	return strings.ReplaceAll(strings.Trim(fmt.Sprintf("%q", p), `"`), names[6], "<255>")
+	return strings.NewReplacer(names[6], "<255>", " ", `\x20`).Replace(strings.Trim(fmt.Sprintf("%q", p), `"`))
 }

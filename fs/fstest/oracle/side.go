@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,6 +53,38 @@ func newSide(fs Filesystem, base string, lower []string, m *Mode, over *Setup) *
 	}
 	return s
 }
+
+// commit makes the upper the top lower layer, and a fresh one above it. Layers
+// that are many enough are left alone. Nothing may be mounted.
+func (s *Side) commit() error {
+	a := &s.Args
+	if len(a.Lower) >= mostLayers {
+		return nil
+	}
+	base := fmt.Sprintf("%s/commit%d", filepath.Dir(a.Dir), len(a.Lower))
+	a.Lower = append([]string{a.Upper}, a.Lower...)
+	a.Upper, a.Work = base+"/upper", base+"/work"
+	return errors.Join(os.MkdirAll(a.Upper, 0o755), os.MkdirAll(a.Work, 0o755), Layer{}.Build(a.Upper, ""))
+}
+
+// linked says that the upper has hard links, which would become those of a
+// lower layer (see Setup.Links).
+func (s *Side) linked() bool {
+	tree, err := treedump.Take(s.Args.Upper)
+	if err != nil {
+		return true
+	}
+	for _, n := range tree.Nodes {
+		white := n.Type == unix.S_IFCHR && n.Rdev == 0
+		if n.Type != unix.S_IFDIR && n.Nlink > 1 && !white {
+			return true
+		}
+	}
+	return false
+}
+
+// mostLayers is how many lowers commits go on to.
+const mostLayers = 6
 
 // prepare makes the side's directories, and its upper from the layer.
 func (s *Side) prepare(upper Layer, prefix string) error {
