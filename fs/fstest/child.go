@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -230,22 +231,28 @@ var (
 
 // repeat makes the results of the other process results of this one.
 func repeat(t *testing.T, out []byte) {
+	parseResults(t.Name(), bytes.NewReader(out)).replay(t)
+}
+
+// parseResults reads the output of a test binary, which ran with -test.v, as
+// far as it concerns the test called top.
+func parseResults(top string, out io.Reader) *result {
 	root := &result{subOf: map[string]*result{}}
 	at := root
-	sc := bufio.NewScanner(bytes.NewReader(out))
+	sc := bufio.NewScanner(out)
 	sc.Buffer(nil, 16<<20)
 	for sc.Scan() {
 		line := sc.Text()
 		if m := switchLine.FindStringSubmatch(line); m != nil {
-			at = root.find(t.Name(), m[1])
+			at = root.find(top, m[1])
 		} else if m := resultLine.FindStringSubmatch(line); m != nil {
-			at = root.find(t.Name(), m[2])
+			at = root.find(top, m[2])
 			at.status = m[1]
 		} else {
 			fmt.Fprintln(&at.log, line)
 		}
 	}
-	root.replay(t)
+	return root
 }
 
 func (r *result) find(top, name string) *result {

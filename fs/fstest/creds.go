@@ -63,16 +63,3 @@ func become(uid, gid int, groups []int) error {
 	}
 	return nil
 }
-
-// withoutCaps drops the effective capabilities in the mask from the calling
-// thread, which keeps its ids.
-func withoutCaps(mask uint64) error {
-	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var d [2]unix.CapUserData
-	if err := unix.Capget(&h, &d[0]); err != nil {
-		return err
-	}
-	d[0].Effective &^= uint32(mask)
-	d[1].Effective &^= uint32(mask >> 32)
-	return unix.Capset(&h, &d[0])
-}

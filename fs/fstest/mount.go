@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -177,9 +176,4 @@ func device(p string) uint64 {
 		return 0
 	}
 	return st.Dev
-}
-
-// isGone says that an error means that the process has ended.
-func isGone(err error) bool {
-	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
 }

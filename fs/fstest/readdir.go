@@ -78,10 +78,11 @@ func readdirCases() []Case {
 		{
 			Name: "the type of every entry is that of the object", RO: true,
 			Lower: three, Over: []Tree{{"d/z": File("")}},
+			Differs: map[string]string{"sole": "the xattr of a file may say that it is a device: its type isn't known before it is looked up"},
 			Run: func(_ *testing.T, e *Env) {
 				want := map[string]byte{"a": unix.DT_REG, "b": unix.DT_DIR, "c": unix.DT_LNK, "e": unix.DT_FIFO, "z": unix.DT_REG}
 				for _, d := range e.allDirents(e.opendir("d"), 4096) {
-					if w, ok := want[d.name]; ok && d.typ != w {
+					if w, ok := want[d.name]; ok && d.typ != w && !(e.Differs() && d.typ == unix.DT_UNKNOWN) {
 						e.T.Errorf("%s has type %d, want %d", d.name, d.typ, w)
 					}
 				}

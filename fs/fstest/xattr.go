@@ -182,10 +182,11 @@ func xattrCases() []Case {
 				e.wantNames("d", "f") // it made nothing opaque
 				e.setx("f", p+"nested", "1")
 				e.equal(fmt.Sprint(e.listx("f")), fmt.Sprintf("[%snested]", p), "list")
-				buf := make([]byte, 10)
-				n, err := unix.Lgetxattr(e.Upper("d"), p+"overlay.opaque", buf)
-				e.ok(err)
-				e.equal(string(buf[:n]), "y", "the escaped one in the upper")
+				if !e.Variant.Override { // there the form is containers/storage's
+					x, err := xattrsOf(e.Upper("d"))
+					e.ok(err)
+					e.equal(x[p+"overlay.opaque"], "y", "the escaped one in the upper")
+				}
 				e.ok(unix.Lremovexattr(e.p("d"), p+"opaque"))
 				e.wantX("d", p+"opaque", noData)
 				e.equal(fmt.Sprint(e.listx("d")), "[]", "list")
