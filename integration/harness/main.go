@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,12 +23,7 @@ const runVar = "PLYFS_TEST_BASE"
 // Main runs the tests of a package and fails it when they leave a mount or a
 // process behind. It doesn't return.
 func Main(m *testing.M) {
-	dir := "/var/tmp" // not /tmp: that may be a tmpfs without user xattrs
-	var err error
-	if base, err = os.MkdirTemp(dir, "plyfs-test-"); err == nil {
-		err = os.Chmod(base, 0o711)
-	}
-	if err != nil {
+	if err := makeBase(); err != nil {
 		fmt.Fprintln(os.Stderr, "harness:", err)
 		os.Exit(1)
 	}
@@ -43,6 +39,18 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// makeBase makes the directory: not in /tmp, which may be a tmpfs without user
+// xattrs, and with a short name, because podman puts sockets 80 bytes deeper,
+// and waits 20 s for each container whose socket's path is over 107 bytes.
+func makeBase() error {
+	for i := 0; ; i++ {
+		base = fmt.Sprintf("/var/tmp/ply%d", os.Getpid()+i*10_000_000)
+		if err := os.Mkdir(base, 0o711); !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
 }
 
 // leftovers names the mounts and processes that are still there, and ends

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -53,14 +54,14 @@ func Unprivileged(t testing.TB) *User {
 	return &User{Name: u.Username, UID: uid, GID: gid}
 }
 
+// dirs counts the directories that were given out.
+var dirs atomic.Int32
+
 // Dir is a new directory of the user's, gone after the test.
 func (u *User) Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(base, u.Name+"-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, u.UID, u.GID)); err != nil {
+	dir := filepath.Join(base, strconv.Itoa(int(dirs.Add(1))))
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, u.UID, u.GID)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

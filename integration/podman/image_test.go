@@ -55,6 +55,7 @@ type image struct {
 	out    layer // the archive
 	layers []descriptor
 	diffs  []string
+	steps  []map[string]string
 }
 
 func (im *image) blob(mediaType string, data []byte) descriptor {
@@ -67,6 +68,7 @@ func (im *image) addLayer(data []byte) {
 	d := im.blob("application/vnd.oci.image.layer.v1.tar", data)
 	im.layers = append(im.layers, d)
 	im.diffs = append(im.diffs, d.Digest)
+	im.steps = append(im.steps, map[string]string{"created_by": "a layer"}) // buildah counts them
 }
 
 // archive ends the image: an OCI layout as one tar file, as `podman load` takes it.
@@ -76,6 +78,7 @@ func (im *image) archive(name string) string {
 		"architecture": "amd64", "os": "linux",
 		"config": map[string]any{"Cmd": []string{"/bin/sh"}, "Env": []string{"PATH=/bin"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": im.diffs},
+		"history": im.steps,
 	}))
 	manifest := im.blob("application/vnd.oci.image.manifest.v1+json", im.json(map[string]any{
 		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -101,13 +104,12 @@ func (im *image) json(v any) []byte {
 	return text
 }
 
-// manyLayers is an image of n layers on a base: each one adds a file of its
-// own and rewrites a common one; every tenth deletes the file of the layer
-// before it and makes a directory anew.
-func manyLayers(t *testing.T, n int) string {
+// manyLayers makes n layers, bottom first, of which the lowest is the base:
+// each one adds a file of its own and rewrites a common one; every tenth
+// deletes the file of the layer before it and makes a directory anew.
+func manyLayers(t *testing.T, n int) [][]byte {
 	t.Helper()
-	im := &image{t: t}
-	im.addLayer([]byte(baseTar(t)))
+	all := [][]byte{[]byte(baseTar(t))}
 	for i := 1; i < n; i++ {
 		var l layer
 		l.add(tar.Header{Name: "l/", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
@@ -119,7 +121,17 @@ func manyLayers(t *testing.T, n int) string {
 			l.add(tar.Header{Name: "again/.wh..wh..opq", Mode: 0o644}, nil)
 		}
 		l.add(tar.Header{Name: fmt.Sprintf("again/g%03d", i), Mode: 0o644}, nil)
-		im.addLayer(l.bytes(t))
+		all = append(all, l.bytes(t))
+	}
+	return all
+}
+
+// manyLayersImage is an archive of them for `podman load`.
+func manyLayersImage(t *testing.T, n int) string {
+	t.Helper()
+	im := &image{t: t}
+	for _, l := range manyLayers(t, n) {
+		im.addLayer(l)
 	}
 	return im.archive("localhost/many:latest")
 }

@@ -47,7 +47,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
 lock_type = "file"
-tmp_dir = "%[1]s/tmp"
+tmp_dir = "%[1]s/t"
 volume_path = "%[1]s/volumes"
 `
 
