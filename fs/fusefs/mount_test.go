@@ -144,8 +144,10 @@ func TestMountOptions(t *testing.T) {
 		with, without string
 	}{
 		{layer.Options{}, "rw,relatime plyfs fuse.plyfs allow_other default_permissions", "nodev nosuid noexec"},
-		{layer.Options{NoDev: true, NoSuid: true, NoExec: true, NoAtime: true, ReadOnly: true, FSName: "my,name"},
-			"nodev nosuid noexec noatime ro my,name", "relatime"},
+		{
+			layer.Options{NoDev: true, NoSuid: true, NoExec: true, NoAtime: true, ReadOnly: true, FSName: "my,name"},
+			"nodev nosuid noexec noatime ro my,name", "relatime",
+		},
 	} {
 		m := mountFake(t, &c.o)
 		line := mountLine(t, m.dir)

@@ -7,8 +7,6 @@ import (
 	"unsafe"
 )
 
-const recsPerChunk = chunkSize / 128
-
 // rec is the record with this index.
 func (t *Table) rec(i uint32) *Rec {
 	return (*Rec)(unsafe.Pointer(&t.recs.mem[int(i)*recSize]))

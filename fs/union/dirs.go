@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/fs/index"
-	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
 )
 
@@ -152,15 +151,6 @@ func (t *dirTable) loaded(d *dir) {
 func (d *dir) unload(t *dirTable) {
 	t.names.Add(-d.counted)
 	d.ix, d.counted = nil, 0
-}
-
-// dirOf is the dir of a living directory node.
-func (fs *FS) dirOf(id node.ID) *dir {
-	r := fs.t.Get(id)
-	if r == nil || !r.Has(node.Dir) {
-		return nil
-	}
-	return fs.dirs.get(id.Index())
 }
 
 // dropDirFDs closes the cached descriptors of all parts of a directory.

@@ -71,19 +71,23 @@ func (fs *FS) openOwn(dirfd int, name string, flags int) (int, syscall.Errno) {
 	if e != unix.EACCES || fs.root {
 		return fd, e
 	}
+	obj := name
+	if name == "." {
+		obj = "" // "." takes search permission, which may be what is missing
+	}
 	var st sys.Stat
-	if sys.StatAt(dirfd, name, &st) != 0 || st.Uid != fs.myUID {
+	if sys.StatAt(dirfd, obj, &st) != 0 || st.Uid != fs.myUID {
 		return -1, e
 	}
 	perm := uint32(0o600)
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		perm = 0o700
 	}
-	if sys.Chmod(dirfd, name, st.Mode&0o7777|perm) != 0 {
+	if sys.Chmod(dirfd, obj, st.Mode&0o7777|perm) != 0 {
 		return -1, e
 	}
 	fd, e = open()
-	if back := sys.Chmod(dirfd, name, st.Mode&0o7777); back != 0 && e == 0 {
+	if back := sys.Chmod(dirfd, obj, st.Mode&0o7777); back != 0 && e == 0 {
 		sys.Close(fd)
 		return -1, back
 	}

@@ -8,5 +8,9 @@ import (
 
 func TestMain(m *testing.M) {
 	syscall.Umask(0) // as the server has it
+	if v := os.Getenv(crashEnv); v != "" {
+		crashChild(v)
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }

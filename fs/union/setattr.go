@@ -129,7 +129,15 @@ func (fs *FS) truncate(id node.ID, size uint64) syscall.Errno {
 		return e
 	}
 	defer p.release()
-	return fs.quota.grow(p.fd, 0, func() syscall.Errno { return sys.Truncate(p.fd, int64(size)) })
+	// A truncation that changes nothing leaves the mtime; the kernel's
+	// writeback cache says so by not naming one.
+	var st sys.Stat
+	keep := fs.writeback() && sys.StatFD(p.fd, &st) == 0
+	e = fs.quota.grow(p.fd, 0, func() syscall.Errno { return sys.Truncate(p.fd, int64(size)) })
+	if e == 0 && keep {
+		_ = sys.UtimesFD(p.fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, st.Mtim)
+	}
+	return e
 }
 
 // changeOwner changes owner and mode, in that order: a chown clears suid and

@@ -126,6 +126,13 @@ func (w *worker) step() {
 		if to != d && target[0] == 'd' {
 			target = "f0" // never a directory above the source: the kernel refuses that itself
 		}
+		// The kernel holds what it renames, and what is there.
+		if w.fs.Lookup(d, n, &e) == 0 {
+			w.got(e.Node)
+		}
+		if w.fs.Lookup(to, target, &e) == 0 {
+			w.got(e.Node)
+		}
 		errno = w.fs.Rename(d, n, to, target, flags)
 	case 9:
 		op = "link"
@@ -188,6 +195,7 @@ func stress(t *testing.T, workers int, opts layer.Options, tune func(*FS)) {
 	stressLayers(e)
 	opts.Lower, opts.Upper, opts.Work = e.o.Lower, e.o.Upper, e.o.Work
 	opts.RenameLimit = 1 << 30
+	opts.Fsync, opts.NoMarker = layer.FsyncVolatile, true
 	e.o = opts
 	e.open()
 	if raceOn {

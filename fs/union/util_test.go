@@ -252,6 +252,9 @@ func (c *client) link(id node.ID, path string) node.ID {
 
 func (c *client) renameErr(from, to string, flags uint32) syscall.Errno {
 	c.t.Helper()
+	// As the kernel does: it holds what it renames, and what is there.
+	_, _ = c.try(from)
+	_, _ = c.try(to)
 	fd, fn := c.split(from)
 	td, tn := c.split(to)
 	return c.fs.Rename(fd, fn, td, tn, flags)

@@ -1,0 +1,75 @@
+package union
+
+import (
+	"syscall"
+
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
+)
+
+// copyData gives a metacopy file its data: into the upper file that is there,
+// which shows the lower's data until the mark is taken off.
+//
+// Analogous to fs/overlayfs/copy_up.c:ovl_copy_up_meta_inode_data().
+func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
+	src, dst := -1, -1
+	var length int64
+	e := fs.view(id, func(i uint32, r *node.Rec, w at) (e syscall.Errno) {
+		if dst, e = fs.openOwn(w.dir.fd, w.name, unix.O_RDWR); e != 0 {
+			return e
+		}
+		d, e := fs.whereIn(i, r, r.Data)
+		if e != 0 {
+			return e
+		}
+		defer d.release()
+		src, e = fs.openLower(d.dir.fd, d.name)
+		return e
+	})
+	defer func() {
+		for _, fd := range [...]int{src, dst} {
+			if fd >= 0 {
+				sys.Close(fd)
+			}
+		}
+	}()
+	if e != 0 {
+		return e
+	}
+	var st sys.Stat
+	if e := sys.StatFD(dst, &st); e != 0 {
+		return e
+	}
+	if length = st.Size; size != wholeFile {
+		length = min(length, size)
+	}
+	e = fs.quota.grow(dst, length, func() syscall.Errno {
+		_, e := sys.CopyFile(dst, src, length, nil)
+		return e
+	})
+	if e != 0 {
+		return e
+	}
+	_ = sys.UtimesFD(dst, st.Atim, st.Mtim)
+	if fs.o.Fsync != layer.FsyncVolatile {
+		if e := sys.Fsync(dst); e != 0 {
+			return e
+		}
+	}
+	if e := sys.RemoveXattr(dst, "", fs.ns.Metacopy()); e != 0 && e != unix.ENODATA {
+		return e
+	}
+	_ = sys.RemoveXattr(dst, "", fs.ns.Redirect())
+	i := id.Index()
+	l := fs.loc(i)
+	l.Lock()
+	defer l.Unlock()
+	r := fs.t.Rec(i)
+	fs.fds.drop(fs.key(i, r.Data, kindFile))
+	fs.fds.drop(fs.key(i, r.Data, kindMeta))
+	r.Flags &^= node.Meta
+	fs.metaPaths.set(id, "")
+	return 0
+}
