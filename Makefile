@@ -18,6 +18,8 @@ BUILD_FLAGS := -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/
 # The race detector needs cgo and doesn't see the node table's memfd, so the
 # rooms below run twice: here with -race, and as they are with everything else.
 RACE_ROOMS := $(foreach d,sys layer dialect index node union fusefs fail,$(if $(wildcard fs/$(d)/*_test.go),./fs/$(d)))
+# One package at a time: a test that makes a mount namespace keeps the others'
+# mounts alive in it.
 TEST_FLAGS := -count=1 -vet=off -timeout=25m
 
 # Kept by name for whoever runs them in parts: make test TESTS=./fs/union
@@ -46,7 +48,7 @@ test: setup build ## everything that CI runs; installs what it needs
 	@( rc=0; \
 	if [[ '$(TESTS)' == ./... && -n '$(RACE_ROOMS)' ]]; then \
 		CGO_ENABLED=1 $(GO) test -json -race -short $(TEST_FLAGS) $(RACE_ROOMS) || rc=1; fi; \
-	$(GO) test -json -p 2 $(TEST_FLAGS) $(TESTS) || rc=1; \
+	$(GO) test -json -p 1 $(TEST_FLAGS) $(TESTS) || rc=1; \
 	exit $$rc ) 2>&1 | $(GO) run ./integration/report
 
 lint: ## formatting, vet, staticcheck, and the house rules

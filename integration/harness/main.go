@@ -22,7 +22,14 @@ const runVar = "PLYFS_TEST_BASE"
 
 // Main runs the tests of a package and fails it when they leave a mount or a
 // process behind. It doesn't return.
+//
+// As root the tests run in a mount namespace of their own: whoever makes one
+// elsewhere meanwhile takes copies of the mounts that he sees along, and those
+// keep a server alive that we have unmounted.
 func Main(m *testing.M) {
+	if os.Geteuid() == 0 && os.Getenv(ownNamespace) == "" {
+		os.Exit(inOwnNamespace())
+	}
 	if err := makeBase(); err != nil {
 		fmt.Fprintln(os.Stderr, "harness:", err)
 		os.Exit(1)
@@ -39,6 +46,31 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+const ownNamespace = "PLYFS_TEST_OWN_NAMESPACE"
+
+// inOwnNamespace runs this test binary again and gives its exit code.
+func inOwnNamespace() int {
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "harness:", err)
+		return 1
+	}
+	cmd := exec.Command("unshare", append([]string{"--mount", "--propagation", "slave", self}, os.Args[1:]...)...)
+	cmd.Env = append(os.Environ(), ownNamespace+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return max(exit.ExitCode(), 1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "harness:", err)
+		return 1
+	}
+	return 0
 }
 
 // makeBase makes the directory: not in /tmp, which may be a tmpfs without user

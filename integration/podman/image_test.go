@@ -76,8 +76,8 @@ func (im *image) archive(name string) string {
 	im.t.Helper()
 	config := im.blob("application/vnd.oci.image.config.v1+json", im.json(map[string]any{
 		"architecture": "amd64", "os": "linux",
-		"config": map[string]any{"Cmd": []string{"/bin/sh"}, "Env": []string{"PATH=/bin"}},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": im.diffs},
+		"config":  map[string]any{"Cmd": []string{"/bin/sh"}, "Env": []string{"PATH=/bin"}},
+		"rootfs":  map[string]any{"type": "layers", "diff_ids": im.diffs},
 		"history": im.steps,
 	}))
 	manifest := im.blob("application/vnd.oci.image.manifest.v1+json", im.json(map[string]any{
