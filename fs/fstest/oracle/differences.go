@@ -71,6 +71,14 @@ var Differences = []Difference{
 			return o.Kind == opReaddir && k.Errno == "ok" && p.Errno == "ok" && k.After == p.After && withoutWhiteouts(k.Detail) == p.Detail
 		},
 	},
+	{
+		Name: "rename between names of one file",
+		Reason: "It does nothing, and answers so. The kernel answers ESTALE when one of the names was made by linking a lower " +
+			"file.",
+		Op: func(s *sequence, o *Op, k, p Result) bool {
+			return o.Kind == opRename && k.Errno == "ESTALE" && p.Errno == "ok" && k.After == p.After && s.p.inode(o.Path) == s.p.inode(o.To)
+		},
+	},
 	xattrWhiteouts,
 }
 

@@ -169,7 +169,7 @@ func statText(st *unix.Stat_t, err error) string {
 	if err != nil {
 		return treedump.ErrName(err)
 	}
-	text := fmt.Sprintf("%s %04o %d:%d %s", treedump.TypeName(st.Mode), st.Mode&07777, st.Uid, st.Gid, treedump.TimeText(st.Mtim))
+	text := fmt.Sprintf("%s %04o %d:%d %s", treedump.TypeName(st.Mode), st.Mode&0o7777, st.Uid, st.Gid, treedump.TimeText(st.Mtim))
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		text += fmt.Sprintf(" size=%d nlink=%d rdev=%#x", st.Size, st.Nlink, st.Rdev)
 	}

@@ -79,7 +79,7 @@ func (t *Tree) add(dir, rel string, ent *Dirent) error {
 		n.Err = "lstat: " + ErrName(err)
 		return nil
 	}
-	n.Type, n.Mode = st.Mode&unix.S_IFMT, st.Mode&07777
+	n.Type, n.Mode = st.Mode&unix.S_IFMT, st.Mode&0o7777
 	n.UID, n.GID, n.Nlink = st.Uid, st.Gid, st.Nlink
 	n.Size, n.Rdev, n.Ino, n.Mtime = st.Size, st.Rdev, st.Ino, st.Mtim
 	if ent != nil {
