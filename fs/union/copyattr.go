@@ -13,15 +13,12 @@ import (
 )
 
 // copyAttrs gives the copy the owner, mode, xattrs, ACLs, origin and times of
-// the original. The mode comes after the owner (chown clears suid) and the
-// times come last. fd is the copy when it could be opened, else -1.
+// the original. The owner comes first, since a chown clears suid and
+// capabilities, and the times come last. fd is the copy when it could be opened, else -1.
 func (fs *FS) copyAttrs(c *copied, fd int, tmp string) syscall.Errno {
 	w, name := fs.work.tmp, tmp
 	if fd >= 0 {
 		w, name = fd, ""
-	}
-	if e := fs.copyXattrs(c, w, name); e != 0 {
-		return e
 	}
 	uid, gid := c.st.Uid, c.st.Gid
 	mode := c.st.Mode
@@ -30,6 +27,9 @@ func (fs *FS) copyAttrs(c *copied, fd int, tmp string) syscall.Errno {
 		mode = c.attr.Mode
 	}
 	if e := fs.setOwner(w, name, uid, gid, mode, uint64(c.st.Rdev)); e != 0 {
+		return e
+	}
+	if e := fs.copyXattrs(c, w, name); e != 0 {
 		return e
 	}
 	fs.copyFlags(c, fd)

@@ -22,6 +22,7 @@ type FS struct {
 	ns     dialect.NS
 	ro     bool
 	root   bool // the server has all capabilities over the layers (it is root in some user namespace)
+	fsetid bool // a write by the server leaves suid and sgid as they are
 	caps   upperCaps
 	work   workDir
 	ids    struct{ uid, gid idMap }
@@ -89,6 +90,7 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 	fs.myUID, fs.myGID = uint32(os.Geteuid()), uint32(os.Getegid())
 	fs.ids.uid = newIDMap(o.UIDMap, o.SquashToRoot, o.SquashUID, "/proc/self/uid_map")
 	fs.ids.gid = newIDMap(o.GIDMap, o.SquashToRoot, o.SquashGID, "/proc/self/gid_map")
+	fs.fsetid = fs.ids.uid.known == nil && sys.HasCapability(unix.CAP_FSETID)
 	fs.ns = fs.chooseNS()
 	if fs.t, err = node.New(); err != nil {
 		return nil, err

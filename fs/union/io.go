@@ -136,15 +136,31 @@ func (fs *FS) Write(id node.ID, p []byte, off int64, killSuidgid bool) (int, sys
 	}
 	defer fd.release()
 	defer fs.keepMtime(id, fd.fd)
-	if !fs.quota.active() {
+	if fs.fsetid && !fs.quota.active() {
 		return sys.Pwrite(fd.fd, p, off)
 	}
 	n := 0
-	e = fs.quota.grow(fd.fd, int64(len(p)), func() (e syscall.Errno) {
+	e = fs.grow(fd.fd, int64(len(p)), func() (e syscall.Errno) {
 		n, e = sys.Pwrite(fd.fd, p, off)
 		return e
 	})
 	return n, e
+}
+
+// grow runs fn, which changes the data of an upper file and may take n bytes
+// more.
+//
+// A server without CAP_FSETID in the initial namespace loses suid and sgid of
+// a file with every change that it makes itself, for whomever it was: they are
+// put back. Whether they are to go has been decided before, by the kernel.
+func (fs *FS) grow(fd int, n int64, fn func() syscall.Errno) syscall.Errno {
+	var st sys.Stat
+	if fs.fsetid || sys.StatFD(fd, &st) != 0 || st.Mode&(unix.S_ISUID|unix.S_ISGID) == 0 {
+		return fs.quota.grow(fd, n, fn)
+	}
+	e := fs.quota.grow(fd, n, fn)
+	_ = sys.ChmodFD(fd, st.Mode&0o7777)
+	return e
 }
 
 // Fsync makes a file's data durable. What was never written needs nothing.
@@ -195,7 +211,7 @@ func (fs *FS) Fallocate(id node.ID, mode uint32, off, length int64) syscall.Errn
 	if mode&unix.FALLOC_FL_PUNCH_HOLE != 0 {
 		grow = 0
 	}
-	return fs.quota.grow(fd.fd, grow, func() syscall.Errno { return sys.Fallocate(fd.fd, mode, off, length) })
+	return fs.grow(fd.fd, grow, func() syscall.Errno { return sys.Fallocate(fd.fd, mode, off, length) })
 }
 
 // Lseek finds data and holes.
@@ -228,7 +244,7 @@ func (fs *FS) CopyFileRange(in node.ID, offIn int64, out node.ID, offOut int64, 
 	defer dst.release()
 	defer fs.keepMtime(out, dst.fd)
 	done := 0
-	e = fs.quota.grow(dst.fd, int64(n), func() (e syscall.Errno) {
+	e = fs.grow(dst.fd, int64(n), func() (e syscall.Errno) {
 		done, e = sys.CopyRange(src.fd, offIn, dst.fd, offOut, n)
 		return e
 	})

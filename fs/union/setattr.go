@@ -133,7 +133,7 @@ func (fs *FS) truncate(id node.ID, size uint64) syscall.Errno {
 	// writeback cache says so by not naming one.
 	var st sys.Stat
 	keep := fs.writeback() && sys.StatFD(p.fd, &st) == 0
-	e = fs.quota.grow(p.fd, 0, func() syscall.Errno { return sys.Truncate(p.fd, int64(size)) })
+	e = fs.grow(p.fd, 0, func() syscall.Errno { return sys.Truncate(p.fd, int64(size)) })
 	if e == 0 && keep {
 		_ = sys.UtimesFD(p.fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, st.Mtim)
 	}
