@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// variant is something that mounts.
+type variant struct {
+	Name    string
+	Program string // empty: the kernel
+	Plyfs   bool
+}
+
+// job is what a worker process gets.
+type job struct {
+	Dir     string
+	Variant variant
+	Size    sizes
+}
+
+// The works, in the order in which they are done, and the server's memory.
+const (
+	statCold  = "stat of all files, cold"
+	statWarm  = "stat of all files, warm"
+	readWarm  = "read of small files, warm"
+	untarNew  = "untar"
+	rmLower   = "rm -rf of a lower tree"
+	serverRSS = "server's memory after the stat"
+)
+
+var works = []string{statCold, statWarm, readWarm, untarNew, rmLower}
+
+// worker does one job in a fresh mount and prints seconds (and MiB) by work.
+func worker(text string) error {
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return err
+	}
+	mnt := filepath.Join(j.Dir, "mnt")
+	umount, err := j.mount(mnt)
+	if err != nil {
+		return err
+	}
+	got, err := j.work(mnt)
+	if err := errors.Join(err, umount()); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(got)
+}
+
+func (j *job) work(mnt string) (map[string]float64, error) {
+	got := map[string]float64{}
+	timed := func(what string, f func() error) error {
+		start := time.Now()
+		err := f()
+		got[what] = time.Since(start).Seconds()
+		return err
+	}
+	stat := func() error { return statAll(mnt, j.Size.Files) }
+	read := func() error { return readAll(mnt, j.Size.Work) }
+	if err := dropCaches(); err != nil {
+		return nil, err
+	}
+	if err := timed(statCold, stat); err != nil {
+		return nil, err
+	}
+	if err := timed(statWarm, stat); err != nil {
+		return nil, err
+	}
+	if j.Variant.Program != "" {
+		rss, err := serverMemory(mnt)
+		if err != nil {
+			return nil, err
+		}
+		got[serverRSS] = rss
+	}
+	if err := read(); err != nil { // to warm it
+		return nil, err
+	}
+	if err := timed(readWarm, read); err != nil {
+		return nil, err
+	}
+	if err := timed(untarNew, command("tar", "-xf", filepath.Join(j.Dir, "untar.tar"), "-C", mnt)); err != nil {
+		return nil, err
+	}
+	return got, timed(rmLower, command("rm", "-rf", filepath.Join(mnt, "delete")))
+}
+
+// mount makes a fresh upper directory and mounts on it.
+func (j *job) mount(mnt string) (umount func() error, err error) {
+	var lowers []string
+	for l := range layers {
+		lowers = append(lowers, filepath.Join(j.Dir, fmt.Sprintf("lower%d", l)))
+	}
+	upper, work := filepath.Join(j.Dir, "upper"), filepath.Join(j.Dir, "work")
+	if err := exec.Command("rm", "-rf", "--one-file-system", upper, work).Run(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Mkdir(upper, 0o755), os.Mkdir(work, 0o755)); err != nil {
+		return nil, err
+	}
+	options := "lowerdir=" + strings.Join(lowers, ":") + ",upperdir=" + upper + ",workdir=" + work
+	args := []string{j.Variant.Program, "-o", options, mnt}
+	switch {
+	case j.Variant.Program == "":
+		args = []string{"mount", "-t", "overlay", "overlay", "-o", options, mnt}
+	case j.Variant.Plyfs:
+		args = []string{j.Variant.Program, "mount", "-o", options, mnt}
+	}
+	return func() error { return command("umount", mnt)() }, command(args[0], args[1:]...)()
+}
+
+// command runs a program that should say nothing.
+func command(name string, args ...string) func() error {
+	return func() error {
+		var said bytes.Buffer
+		cmd := exec.Command(name, args...)
+		cmd.Stderr = &said
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%s: %w: %s", name, err, said.Bytes())
+		}
+		return nil
+	}
+}
+
+// dropCaches makes the next look at any file a cold one.
+func dropCaches() error {
+	unix.Sync()
+	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
+}
+
+func statAll(mnt string, n int) error {
+	var st unix.Stat_t
+	for i := range n {
+		if err := unix.Lstat(filepath.Join(mnt, name("stat", i)), &st); err != nil {
+			return fmt.Errorf("stat of %s: %w", name("stat", i), err)
+		}
+	}
+	return nil
+}
+
+func readAll(mnt string, n int) error {
+	buf := make([]byte, 2*content)
+	for i := range n {
+		fd, err := unix.Open(filepath.Join(mnt, name("stat", i)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		got, err := unix.Read(fd, buf)
+		if err := errors.Join(err, unix.Close(fd)); err != nil {
+			return err
+		}
+		if got != content {
+			return fmt.Errorf("read %d bytes of %s, want %d", got, name("stat", i), content)
+		}
+	}
+	return nil
+}
+
+// serverMemory is the resident memory, in MiB, of the process that has the
+// mount point in its command line.
+func serverMemory(mnt string) (float64, error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, dir := range dirs {
+		cmdline, err := os.ReadFile(dir + "/cmdline")
+		args := strings.Split(string(cmdline), "\x00")
+		if err != nil || len(args) < 3 || args[len(args)-2] != mnt {
+			continue
+		}
+		status, err := os.ReadFile(dir + "/status")
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(status)) {
+			if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+				kib, err := strconv.ParseFloat(f[1], 64)
+				return kib / 1024, err
+			}
+		}
+	}
+	return 0, fmt.Errorf("no process has %s as its last argument", mnt)
+}
