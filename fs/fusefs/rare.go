@@ -157,9 +157,10 @@ func (r *rareFS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 }
 
 // kill clears suid and sgid for a change of data that the kernel leaves that
-// to us for. Root keeps them: the capability that decides is not in a request.
+// to us for. The capability that decides is not in a request: root of the initial
+// namespace is taken to have it, as the kernel asks for it there.
 func (r *rareFS) kill(uid uint32, id node.ID) syscall.Errno {
-	if uid == 0 {
+	if uid == 0 && !r.s.cfg.UserNS {
 		return 0
 	}
 	return r.s.tree.KillSuidgid(id)

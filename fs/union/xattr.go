@@ -82,6 +82,9 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 func (fs *FS) RemoveXattr(id node.ID, name string) syscall.Errno {
 	// What is not there is not removed: no copy-up for that.
 	if _, e := fs.GetXattr(id, name, nil); e == unix.ENODATA {
+		if isACL(name) {
+			return 0 // removing an ACL that is not there is no error
+		}
 		return e
 	}
 	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
