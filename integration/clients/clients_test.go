@@ -124,8 +124,9 @@ sqlite3 $db <$M/work.sql >/dev/null & writer=$!
 for i in $(seq 10); do n=$(sqlite3 $db "PRAGMA busy_timeout=20000; SELECT count(*) % 10 FROM t;" | tail -n 1); test "$n" = 0; done
 wait $writer
 test "$(sqlite3 $db 'SELECT count(*), sum(n) FROM t')" = "600|18300"
-{ echo "BEGIN; UPDATE t SET v = v || 'x', n = -1;"; sleep 30; } | sqlite3 $db & victim=$!
-sleep 0.3; pkill -9 -P $$ -x sqlite3 || kill -9 $victim; wait $victim 2>/dev/null || true
+exec 5> >(exec sqlite3 $db); victim=$!
+echo "BEGIN; UPDATE t SET v = v || 'x', n = -1;" >&5
+sleep 0.3; kill -9 $victim; exec 5>&-; wait $victim 2>/dev/null || true
 test "$(sqlite3 $db 'PRAGMA integrity_check; SELECT count(*) FROM t WHERE n < 0;' | tr '\n' ' ')" = "ok 0 "
 sqlite3 $db "DELETE FROM t WHERE id % 2; VACUUM;"
 test "$(sqlite3 $db 'PRAGMA integrity_check; SELECT count(*) FROM t')" = "ok
