@@ -81,11 +81,16 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 // RemoveXattr removes an xattr.
 func (fs *FS) RemoveXattr(id node.ID, name string) syscall.Errno {
 	// What is not there is not removed: no copy-up for that.
-	if _, e := fs.GetXattr(id, name, nil); e == unix.ENODATA {
-		if isACL(name) {
-			return 0 // removing an ACL that is not there is no error
+	// (An upper file system takes the removal of an ACL that is not there for
+	// done, so it is asked; overlayfs says ENODATA for a lower object.)
+	r := fs.t.Get(id)
+	if r == nil {
+		return unix.ESTALE
+	}
+	if !isACL(name) || !r.Has(node.Upper) {
+		if _, e := fs.GetXattr(id, name, nil); e == unix.ENODATA {
+			return e
 		}
-		return e
 	}
 	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
 		return sys.RemoveXattr(w.dir.fd, w.name, disk)
