@@ -30,9 +30,13 @@ func hashName(name string) uint64 {
 	h ^= h >> 32
 	h *= 0xd6e8feb86659fd93
 	h ^= h >> 29
-	// 62 bits, and 0, 1 and 2 are taken by the start, "." and "..".
-	return max(h>>2, 3)
+	// 62 bits, of which the low ones tell names of one hash apart; 0, 1 and 2
+	// are taken by the start, "." and "..".
+	return max(h>>2&^rankMask, rankMask+1)
 }
+
+// rankMask is the part of an offset that numbers the names of one hash.
+const rankMask = 0xff
 
 // Name is the entry's name: a view that is valid until the next Add.
 func (d *Dir) Name(e *Entry) string {
@@ -172,31 +176,35 @@ func (d *Dir) Sort() {
 }
 
 // Walk visits the visible entries whose offset is greater than after, in the
-// order of their offsets. An offset depends on the name alone, so it
-// stays good whatever happens to the directory, across remounts too. Should two
-// names have one hash, the first is given with the offset before it: a reader
-// that stops between them sees it twice rather than the other never.
+// order of their offsets. An offset is the hash of the name, so it stays good
+// whatever happens to the directory, across remounts too; names of one hash (one
+// pair in some thousand directories of a million names) are numbered. Offsets
+// grow strictly: a reader always gets on, whatever names a layer was made with.
+// Of more than 256 names of one hash, which only malice makes, some may be
+// left out.
 // Precondition: Sorted.
 func (d *Dir) Walk(after uint64, fn func(e *Entry, name string, next uint64) bool) {
 	lo, hi := 0, len(d.order)
-	for lo < hi {
+	for first := after &^ rankMask; lo < hi; {
 		m := (lo + hi) / 2
-		if d.ents[d.order[m]].hash <= after {
+		if d.ents[d.order[m]].hash < first {
 			lo = m + 1
 		} else {
 			hi = m
 		}
 	}
-	for i := lo; i < len(d.order); i++ {
-		e := &d.ents[d.order[i]]
-		if e.flags&gone != 0 || !e.Visible() {
+	var hash, rank uint64
+	for _, k := range d.order[lo:] {
+		e := &d.ents[k]
+		if e.hash != hash {
+			hash, rank = e.hash, 0
+		} else {
+			rank = min(rank+1, rankMask)
+		}
+		if hash|rank <= after || e.flags&gone != 0 || !e.Visible() {
 			continue
 		}
-		next := e.hash
-		if i+1 < len(d.order) && d.ents[d.order[i+1]].hash == next {
-			next--
-		}
-		if !fn(e, d.Name(e), next) {
+		if !fn(e, d.Name(e), hash|rank) {
 			return
 		}
 	}

@@ -195,6 +195,17 @@ func (t *Table) Unhash(i uint32) {
 // been unhashed before; gone is that node, for the redo slot. The caller holds
 // its lock for i.
 func (t *Table) Move(i uint32, parent uint32, name string, gone uint32) syscall.Errno {
+	old := t.rec(i).parent
+	if e := t.move(i, parent, name, gone); e != 0 {
+		return e
+	}
+	if old != parent {
+		t.unref(old) // with no lock held: it may be the last that held it
+	}
+	return 0
+}
+
+func (t *Table) move(i uint32, parent uint32, name string, gone uint32) syscall.Errno {
 	t.moveMu.Lock()
 	defer t.moveMu.Unlock()
 	r := t.rec(i)
@@ -205,29 +216,21 @@ func (t *Table) Move(i uint32, parent uint32, name string, gone uint32) syscall.
 		first, second = b, a
 	}
 	first.mu.Lock()
+	defer first.mu.Unlock()
 	if second != first {
 		second.mu.Lock()
+		defer second.mu.Unlock()
 	}
-	defer func() {
-		if second != first {
-			second.mu.Unlock()
-		}
-		first.mu.Unlock()
-	}()
 	t.beginRedo(i, parent, name, gone, Dead)
 	defer t.endRedo()
 	t.unhashLocked(a, i)
-	e := t.setName(r, name)
-	if e != 0 {
+	if e := t.setName(r, name); e != 0 {
 		t.hashLocked(a, i, r.hash)
 		return e
 	}
-	old := r.parent
-	if old != parent {
+	if r.parent != parent {
 		atomic.AddUint32(&t.rec(parent).refs, 1)
 		r.parent = parent
-		// The old parent is alive: it is a directory of the rename.
-		atomic.AddUint32(&t.rec(old).refs, ^uint32(0))
 	}
 	t.hashLocked(b, i, h)
 	return 0

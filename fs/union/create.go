@@ -209,6 +209,7 @@ func (fs *FS) made(d *dir, dirfd int, name string, m *making, st *sys.Stat, fd i
 		n := fs.dirs.make(id.Index())
 		n.mu.Lock()
 		n.stack.Store(&[]below{})
+		n.ready.Store(true)
 		n.ix = &index.Dir{}
 		n.mu.Unlock()
 	}

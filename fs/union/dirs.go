@@ -7,6 +7,7 @@ import (
 
 	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
 )
 
 // below is one lower directory that is merged into a directory.
@@ -33,10 +34,12 @@ type dir struct {
 	defACL int8 // the upper directory has a default ACL: 0 unknown, 1 no, 2 yes
 
 	// stack are the lower directories, top first; nil: not looked for yet.
-	stack atomic.Pointer[[]below]
-	used  atomic.Bool // since the last sweep over all indexes
-	dead  atomic.Int32
-	since dirStamp // live mode: what the layers' directories looked like
+	stack  atomic.Pointer[[]below]
+	former atomic.Pointer[[]below] // the stack before the directory was cut off from its lowers
+	ready  atomic.Bool             // the stack is known, or not needed yet
+	used   atomic.Bool             // since the last sweep over all indexes
+	dead   atomic.Int32
+	since  dirStamp // live mode: what the layers' directories looked like
 }
 
 // dirStamp tells whether a directory that others change is still as it was
@@ -153,15 +156,63 @@ func (d *dir) unload(t *dirTable) {
 	d.ix, d.counted = nil, 0
 }
 
+// keepDead keeps a descriptor of a directory that is about to lose its name:
+// somebody may stand in it.
+func (d *dir) keepDead(fd int) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	if old := d.dead.Swap(int32(n)); old >= 0 {
+		sys.Close(int(old))
+	}
+}
+
+// cutStack notes that nothing is merged into the directory any more. Where its
+// lower parts are is kept for files in them that were removed and are still
+// open. Precondition: d.mu is held for writing.
+func (fs *FS) cutStack(d *dir) {
+	fs.dropDirFDs(d)
+	if d.former.Load() == nil {
+		d.former.Store(d.stack.Load())
+	}
+	d.stack.Store(&[]below{})
+}
+
+// lowers says whether the directory has, or had, parts in lower layers.
+func (d *dir) lowers() bool {
+	s, f := d.stack.Load(), d.former.Load()
+	return len(d.cand) > 0 || (s != nil && len(*s) > 0) || (f != nil && len(*f) > 0)
+}
+
 // dropDirFDs closes the cached descriptors of all parts of a directory.
 func (fs *FS) dropDirFDs(d *dir) {
 	fs.fds.drop(fs.key(d.i, 0, kindDir))
 	for _, n := range d.cand {
 		fs.fds.drop(fs.key(d.i, n, kindDir))
 	}
-	if st := d.stack.Load(); st != nil {
-		for _, b := range *st {
+	for _, p := range [...]*[]below{d.stack.Load(), d.former.Load()} {
+		if p == nil {
+			continue
+		}
+		for _, b := range *p {
 			fs.fds.drop(fs.key(d.i, b.layer, kindDir))
 		}
 	}
+}
+
+// lowerAt is where a redirect led to the directory's part in a layer, "" when
+// it is reached by its name.
+func (d *dir) lowerAt(layer uint16) string {
+	for _, p := range [...]*[]below{d.stack.Load(), d.former.Load()} {
+		if p == nil {
+			continue
+		}
+		for _, b := range *p {
+			if b.layer == layer && b.path != "" {
+				return b.path
+			}
+		}
+	}
+	return ""
 }

@@ -18,6 +18,7 @@
 //	flight of a node (copyUp)      no lock at all is held when one is awaited
 //	  FS.renameMu                  W: renames that move a directory or cross two; R: all that resolves places
 //	    dir.mu                     the names in a directory; parent before child, two in a rename (renameMu is W then)
+//	      FS.newDirMu                making a node for a directory
 //	      FS.hardMu                making a node for a file with several names
 //	        FS.loc(node)           place and state of a node; striped, two in a rename by stripe
 //	          workDir.mu, inoMap.mu, metaPaths.mu, dirTable shards

@@ -35,6 +35,7 @@ type FS struct {
 	dirs dirTable
 
 	renameMu  sync.RWMutex
+	newDirMu  sync.Mutex // making of directory nodes, until the heap has their dir
 	hardMu    sync.Mutex // making of nodes for files with several names
 	locs      [locStripes]paddedRWMutex
 	copies    flights
@@ -144,6 +145,7 @@ func (fs *FS) initRoot() error {
 	}
 	r.Ino = fs.inos.show(st.Dev, st.Ino)
 	d.stack.Store(&s)
+	d.ready.Store(true)
 	return nil
 }
 

@@ -33,12 +33,8 @@ func (fs *FS) dirFD(i uint32, layer uint16) (pinned, syscall.Errno) {
 		return fs.openDirAt(k, r.Parent(), 0, fs.t.Name(r))
 	}
 	if d := fs.dirs.get(i); d != nil {
-		if s := d.stack.Load(); s != nil {
-			for _, b := range *s {
-				if b.layer == layer && b.path != "" {
-					return fs.openRedirected(k, b)
-				}
-			}
+		if path := d.lowerAt(layer); path != "" {
+			return fs.openRedirected(k, below{layer: layer, path: path})
 		}
 	}
 	return fs.openDirAt(k, r.LowerParent(), layer, fs.t.LowerName(r))

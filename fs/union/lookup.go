@@ -65,7 +65,13 @@ func (fs *FS) lookupLocked(d *dir, name string, e *Entry) syscall.Errno {
 		if id == node.None {
 			return fs.lookupNew(d, name, ent, e)
 		}
-		errno := fs.getAttr(id, &e.Attr)
+		errno := syscall.Errno(0)
+		if fs.t.Rec(id.Index()).Type == unix.DT_DIR {
+			errno = fs.awaitDir(id)
+		}
+		if errno == 0 {
+			errno = fs.getAttr(id, &e.Attr)
+		}
 		if errno == 0 && fs.o.Live && !fs.same(id, ent, d, name) {
 			// The host put something else there: what is open stays the old
 			// node, the name gets a new one.
@@ -159,40 +165,59 @@ func (fs *FS) adjustNew(id node.ID, a *Attr) {
 	l.RUnlock()
 }
 
-// newDir makes the node of a directory, and what the heap holds for it.
+// newDir makes the node of a directory, and what the heap holds for it. Another
+// request may find the node before that is complete: it waits in awaitDir.
 func (fs *FS) newDir(d *dir, name string, ent *index.Entry, in *node.Init, f *found, e *Entry) syscall.Errno {
 	in.Flags |= node.Dir
 	var cand []uint16
 	if ent.Lower == unix.DT_DIR {
 		cand = d.ix.Below(ent, nil)
 	}
+	fs.newDirMu.Lock()
 	id, made, errno := fs.t.Insert(d.i, name, in)
 	if errno != 0 {
+		fs.newDirMu.Unlock()
 		return errno
 	}
-	n := fs.dirs.make(id.Index())
 	if made {
+		n := fs.dirs.make(id.Index())
 		n.mu.Lock()
 		n.cand = cand
-		if fs.needsStack(f.layer == 0, cand) {
-			errno = fs.loadStack(n)
-		}
-		n.mu.Unlock()
-	} else {
-		// Another request made it: wait until it has found the layers.
-		n.mu.Lock()
-		if fs.needsStack(f.layer == 0, cand) {
-			n.cand = cand
-			errno = fs.loadStack(n)
-		}
 		n.mu.Unlock()
 	}
-	if errno != 0 {
+	fs.newDirMu.Unlock()
+	if errno = fs.awaitDir(id); errno != 0 {
 		fs.t.Forget(id, 1)
 		return errno
 	}
 	e.Node, e.Attr = id, f.attr
 	fs.adjustNew(id, &e.Attr)
+	return 0
+}
+
+// awaitDir makes sure that a directory's layers are known as far as its
+// attributes need it. Preconditions: fs.renameMu and the parent's d.mu are
+// held.
+func (fs *FS) awaitDir(id node.ID) syscall.Errno {
+	n := fs.dirs.get(id.Index())
+	if n == nil {
+		fs.newDirMu.Lock() // the request that made the node is about to make it
+		n = fs.dirs.get(id.Index())
+		fs.newDirMu.Unlock()
+	}
+	if n.ready.Load() {
+		return 0
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.ready.Load() {
+		if fs.needsStack(fs.t.Rec(id.Index()).Has(node.Upper), n.cand) {
+			if e := fs.loadStack(n); e != 0 {
+				return e
+			}
+		}
+		n.ready.Store(true)
+	}
 	return 0
 }
 

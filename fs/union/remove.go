@@ -252,9 +252,7 @@ func (d *dir) bare() bool {
 func (fs *FS) rmdirUpper(d, c *dir, dirfd int, name string, whiteout bool) syscall.Errno {
 	// The descriptor outlives the name: fstat on a removed working directory.
 	if p, e := fs.dirFD(c.i, 0); e == 0 {
-		if fd, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			c.dead.Store(int32(fd))
-		}
+		c.keepDead(p.fd)
 		p.release()
 	}
 	e := unix.ENOTEMPTY

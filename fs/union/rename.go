@@ -129,6 +129,9 @@ func (fs *FS) renameLocked(oldParent node.ID, oldName string, newParent node.ID,
 	if !fs.ready(src.id) {
 		return unix.EAGAIN
 	}
+	if e := fs.nameUp(&src); e != 0 {
+		return e
+	}
 	visible := dst.ent != nil && dst.ent.Visible()
 	switch {
 	case flags&unix.RENAME_EXCHANGE != 0:
@@ -137,6 +140,9 @@ func (fs *FS) renameLocked(oldParent node.ID, oldName string, newParent node.ID,
 		}
 		if !fs.ready(dst.id) {
 			return unix.EAGAIN
+		}
+		if e := fs.nameUp(&dst); e != 0 {
+			return e
 		}
 		return fs.exchange(&src, &dst)
 	case flags&unix.RENAME_NOREPLACE != 0 && visible:
@@ -153,6 +159,28 @@ func (fs *FS) pinSide(s *side) (node.ID, syscall.Errno) {
 		return fs.holdDir(s.d, s.name)
 	}
 	return fs.pinNode(s.d, s.name, s.ent), 0
+}
+
+// nameUp gives the upper layer a name that only a lower one has, of a file that
+// was copied up by another of its names. Preconditions: fs.renameMu and s.d.mu
+// (for writing) are held.
+func (fs *FS) nameUp(s *side) syscall.Errno {
+	r := fs.t.Rec(s.id.Index())
+	if s.ent.Upper != index.None || r.Has(node.Dir) {
+		return 0
+	}
+	l := fs.loc(s.id.Index())
+	l.Lock()
+	defer l.Unlock()
+	if e := fs.linkAt(s.d, s.fd, s.name, s.id.Index(), r, false); e != 0 {
+		return e
+	}
+	s.ent.Upper = fs.entryType(uint32(r.Type) << 12)
+	// The link count has grown by a name that was there before.
+	r.Flags |= node.Sticky
+	r.Delta--
+	fs.saveDelta(r)
+	return 0
 }
 
 // ready says whether the node's object can be renamed in the upper layer as it
@@ -215,7 +243,7 @@ func (fs *FS) renamed(src, dst *side, r *node.Rec) syscall.Errno {
 		return 0 // found by another of its names
 	}
 	if r.Has(node.Dir) {
-		if s := fs.dirs.get(src.id.Index()).stack.Load(); s != nil && len(*s) > 0 {
+		if fs.dirs.get(src.id.Index()).lowers() {
 			if e := fs.t.SetOrigin(r); e != 0 {
 				return e
 			}
@@ -294,7 +322,7 @@ func (fs *FS) exchange(a, b *side) syscall.Errno {
 		if !s.first {
 			continue
 		}
-		if st := fs.dirs.get(s.from.id.Index()); s.r.Has(node.Dir) && st != nil && len(*st.stack.Load()) > 0 {
+		if s.r.Has(node.Dir) && fs.dirs.get(s.from.id.Index()).lowers() {
 			if e := fs.t.SetOrigin(s.r); e != 0 {
 				return e
 			}

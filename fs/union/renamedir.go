@@ -75,7 +75,7 @@ func (fs *FS) setRedirect(d *dir, r *node.Rec, fd int, n uint16) syscall.Errno {
 
 // each visits the children of a directory with no lock held, each looked up for the
 // time of the call.
-func (fs *FS) each(id node.ID, fn func(e *Entry) syscall.Errno) syscall.Errno {
+func (fs *FS) each(id node.ID, fn func(name string, e *Entry) syscall.Errno) syscall.Errno {
 	var names []string
 	fs.renameMu.RLock()
 	d, e := fs.rlockDir(id)
@@ -101,7 +101,7 @@ func (fs *FS) each(id node.ID, fn func(e *Entry) syscall.Errno) syscall.Errno {
 		if e != 0 {
 			return e
 		}
-		e = fn(&ent)
+		e = fn(n, &ent)
 		fs.Forget(ent.Node, 1)
 		if e != 0 {
 			return e
@@ -113,7 +113,7 @@ func (fs *FS) each(id node.ID, fn func(e *Entry) syscall.Errno) syscall.Errno {
 // treeSize answers EXDEV when copying the tree up would take more than is
 // left: mv(1) then copies itself, and says what it does.
 func (fs *FS) treeSize(id node.ID, left *uint64) syscall.Errno {
-	return fs.each(id, func(e *Entry) syscall.Errno {
+	return fs.each(id, func(_ string, e *Entry) syscall.Errno {
 		r := fs.t.Get(e.Node)
 		if r.Has(node.Dir) {
 			if *left < 4096 {
@@ -137,19 +137,44 @@ func (fs *FS) treeSize(id node.ID, left *uint64) syscall.Errno {
 // upTree copies up everything below a directory and makes each directory
 // opaque when it is complete: at every moment the view is the same.
 func (fs *FS) upTree(id node.ID) syscall.Errno {
-	e := fs.each(id, func(e *Entry) syscall.Errno {
+	e := fs.each(id, func(name string, e *Entry) syscall.Errno {
 		if fs.t.Get(e.Node).Has(node.Dir) {
 			if e := fs.upDir(e.Node.Index()); e != 0 {
 				return e
 			}
 			return fs.upTree(e.Node)
 		}
-		return fs.copyUp(e.Node, wholeFile, false)
+		if e := fs.copyUp(e.Node, wholeFile, false); e != 0 {
+			return e
+		}
+		return fs.nameUpIn(id, name, e.Node)
 	})
 	if e != 0 {
 		return e
 	}
 	return fs.cutOff(id)
+}
+
+// nameUpIn is nameUp with no lock held.
+func (fs *FS) nameUpIn(parent node.ID, name string, id node.ID) syscall.Errno {
+	fs.renameMu.RLock()
+	defer fs.renameMu.RUnlock()
+	d, e := fs.lockDir(parent)
+	if e != 0 {
+		return e
+	}
+	defer d.mu.Unlock()
+	s := side{d: d, name: name, id: id, ent: d.ix.Find(name)}
+	if s.ent == nil || !s.ent.Visible() || s.ent.Upper != index.None {
+		return 0
+	}
+	p, e := fs.dirFD(d.i, 0)
+	if e != 0 {
+		return e
+	}
+	defer p.release()
+	s.fd = p.fd
+	return fs.nameUp(&s)
 }
 
 // cutOff makes a directory opaque whose visible names are all in the upper
@@ -193,9 +218,6 @@ func (fs *FS) cutOff(id node.ID) syscall.Errno {
 		}
 	}
 	d.ix.CutOff()
-	for _, b := range *d.stack.Load() {
-		fs.fds.drop(fs.key(d.i, b.layer, kindDir))
-	}
-	d.stack.Store(&[]below{})
+	fs.cutStack(d)
 	return 0
 }

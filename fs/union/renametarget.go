@@ -22,6 +22,9 @@ func (fs *FS) clearTarget(src, dst *side, isDir bool) syscall.Errno {
 		return unix.EISDIR
 	}
 	c := fs.dirs.get(dst.id.Index())
+	if c == src.d || c == dst.d {
+		return unix.ENOTEMPTY // the source is in it
+	}
 	if e := fs.lock(c); e != 0 {
 		return e
 	}
@@ -53,15 +56,11 @@ func (fs *FS) clearTarget(src, dst *side, isDir bool) syscall.Errno {
 		if e != 0 {
 			return e
 		}
-		fs.dropDirFDs(c)
-		c.stack.Store(&[]below{})
+		fs.cutStack(c)
 		c.unload(&fs.dirs)
 		c.ix = &index.Dir{}
 	}
-	if fd, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
-		c.dead.Store(int32(fd))
-	}
-	_ = src
+	c.keepDead(p.fd)
 	return 0
 }
 

@@ -166,12 +166,8 @@ func (fs *FS) lowerPath(i uint32, layer uint16) (string, syscall.Errno) {
 	path := ""
 	for node.ID(i) != node.Root {
 		if d := fs.dirs.get(i); d != nil {
-			if s := d.stack.Load(); s != nil {
-				for _, b := range *s {
-					if b.layer == layer && b.path != "" {
-						return b.path + "/" + path, 0
-					}
-				}
+			if at := d.lowerAt(layer); at != "" {
+				return at + "/" + path, 0
 			}
 		}
 		r := fs.t.Rec(i)
