@@ -121,14 +121,13 @@ func Utimes(dirfd int, name string, atime, mtime unix.Timespec) syscall.Errno {
 	if e := n.set(name); e != 0 {
 		return e
 	}
-	np := uintptr(unsafe.Pointer(&n[0]))
 	if name == "" {
 		// utimensat(2) takes AT_EMPTY_PATH since 5.8; a NULL name means the
 		// descriptor itself on all kernels but not for O_PATH.
 		flags |= unix.AT_EMPTY_PATH
 	}
 	for {
-		_, _, e := syscall.Syscall6(unix.SYS_UTIMENSAT, uintptr(dirfd), np,
+		_, _, e := syscall.Syscall6(unix.SYS_UTIMENSAT, uintptr(dirfd), uintptr(unsafe.Pointer(&n[0])),
 			uintptr(unsafe.Pointer(&ts[0])), flags, 0, 0)
 		if e != unix.EINTR {
 			return e
