@@ -138,7 +138,7 @@ func (t *Table) LowerName(r *Rec) string {
 // merged tree changes. A second call changes nothing: lowers do not move. The
 // caller holds its lock for the node.
 func (t *Table) SetOrigin(r *Rec) syscall.Errno {
-	if r.Flags&Origin != 0 {
+	if r.Has(Origin) {
 		return 0
 	}
 	t.allocMu.Lock()
@@ -150,6 +150,6 @@ func (t *Table) SetOrigin(r *Rec) syscall.Errno {
 	r.oOff, r.oLen = off, r.nameLen
 	r.OParent = r.parent
 	atomic.AddUint32(&t.rec(r.parent).refs, 1)
-	r.Flags |= Origin
+	r.Set(Origin)
 	return 0
 }

@@ -96,7 +96,7 @@ func (t *Table) fill(parent uint32, name string, in *Init) (uint32, syscall.Errn
 		t.put(i)
 		return 0, e
 	}
-	r.Ino, r.Key, r.Flags, r.Layer, r.Data, r.Type = in.Ino, in.Key, in.Flags, in.Layer, in.Data, in.Type
+	r.Ino, r.Key, r.flags, r.Layer, r.Data, r.Type = in.Ino, in.Key, in.Flags, in.Layer, in.Data, in.Type
 	r.Mtime, r.MtimeNs = in.Mtime, in.MtimeNs
 	r.parent = parent
 	r.lookups = 1
@@ -153,7 +153,7 @@ func (t *Table) tryFree(i uint32) {
 		}
 		id := t.ID(i)
 		t.unhashLocked(s, i)
-		if r.Flags&HardLink != 0 {
+		if r.Has(HardLink) {
 			t.dropLinksLocked(i, r)
 		}
 		atomic.StoreUint64(&r.word, w&^(1<<32-1)|stateDying)
@@ -164,7 +164,7 @@ func (t *Table) tryFree(i uint32) {
 			t.OnFree(id, r)
 		}
 		parent, origin := r.parent, uint32(0)
-		if r.Flags&Origin != 0 {
+		if r.Has(Origin) {
 			origin = r.OParent
 		}
 		t.put(i)
@@ -265,7 +265,7 @@ func (t *Table) PinLink(k Link) ID {
 func (t *Table) AddLink(i uint32, k Link) {
 	t.linkMu.Lock()
 	defer t.linkMu.Unlock()
-	t.rec(i).Flags |= HardLink
+	t.rec(i).Set(HardLink)
 	t.links[k] = i
 }
 

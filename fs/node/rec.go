@@ -39,7 +39,7 @@ type Rec struct {
 	OParent uint32 // with Origin: the directory whose lower part holds the object
 	chain   uint32 // next record in the hash chain; under shard.mu
 	hash    uint32 // under shard.mu
-	Flags   uint32
+	flags   uint32 // atomic
 	Layer   uint16 // 0 = upper, n = n-th lower: where the object is (the topmost part of a directory)
 	Data    uint16 // with Meta: where the data is
 	OLayer  uint16
@@ -69,7 +69,7 @@ func (r *Rec) Parent() uint32 { return r.parent }
 
 // LowerParent is the directory whose lower part holds the object.
 func (r *Rec) LowerParent() uint32 {
-	if r.Flags&Origin != 0 {
+	if r.Has(Origin) {
 		return r.OParent
 	}
 	return r.parent
@@ -79,4 +79,13 @@ func (r *Rec) LowerParent() uint32 {
 func (r *Rec) Lookups() uint64 { return atomic.LoadUint64(&r.lookups) }
 
 // Has says whether all of the flags are set.
-func (r *Rec) Has(flags uint32) bool { return r.Flags&flags == flags }
+//
+// It may be asked without the caller's lock where a flag that is being set can
+// not hurt: what is decided by it is then looked at again under the lock.
+func (r *Rec) Has(flags uint32) bool { return atomic.LoadUint32(&r.flags)&flags == flags }
+
+// Set sets flags. The caller holds its lock for the node.
+func (r *Rec) Set(flags uint32) { atomic.StoreUint32(&r.flags, atomic.LoadUint32(&r.flags)|flags) }
+
+// Clear clears flags. The caller holds its lock for the node.
+func (r *Rec) Clear(flags uint32) { atomic.StoreUint32(&r.flags, atomic.LoadUint32(&r.flags)&^flags) }

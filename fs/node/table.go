@@ -89,7 +89,7 @@ func newTable(recs, nm *arena) (*Table, error) {
 	t.limit.Store(headerRecs)
 	root := t.rec(Root.Index())
 	*root = Rec{}
-	root.Flags = Dir
+	root.flags = Dir
 	root.Type = syscall.DT_DIR
 	root.lookups = 1
 	root.word = stateLive

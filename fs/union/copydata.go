@@ -69,7 +69,7 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	r := fs.t.Rec(i)
 	fs.fds.drop(fs.key(i, r.Data, kindFile))
 	fs.fds.drop(fs.key(i, r.Data, kindMeta))
-	r.Flags &^= node.Meta
+	r.Clear(node.Meta)
 	fs.metaPaths.set(id, "")
 	return 0
 }

@@ -261,14 +261,14 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 		}
 		fs.quota.add(fs.work.tmp, orphanName(id))
 		fs.switchUp(i, r, c)
-		r.Flags |= node.Orphan
+		r.Set(node.Orphan)
 		if c.st.Nlink > 1 {
 			fs.indexLink(i, r, c, fs.work.tmp, orphanName(id))
 		}
 		if !r.Has(node.Indexed) {
 			// The lower's link count told the names that are left; the
 			// orphan has none but its own.
-			r.Flags &^= node.Sticky
+			r.Clear(node.Sticky)
 			r.Delta = 0
 		}
 		return 0
@@ -334,11 +334,11 @@ func (fs *FS) switchUp(i uint32, r *node.Rec, c *copied) {
 		if !r.Has(node.Meta) {
 			r.Data = old
 		}
-		r.Flags |= node.Meta
+		r.Set(node.Meta)
 	} else {
-		r.Flags &^= node.Meta
+		r.Clear(node.Meta)
 	}
-	r.Flags |= node.Upper
+	r.Set(node.Upper)
 	r.Key = c.upIno
 	r.Layer = 0
 	if !r.Has(node.Dir) {

@@ -135,7 +135,7 @@ func (fs *FS) initRoot() error {
 	r.Layer = 1
 	if fs.layers[0].fd >= 0 {
 		r.Layer = 0
-		r.Flags |= node.Upper
+		r.Set(node.Upper)
 	}
 	// The number is that of the topmost lower, as for any merged directory: a
 	// copy-up keeps it.

@@ -66,11 +66,11 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 		fs.t.AddLink(id.Index(), k)
 		if n := fs.lost.take(k); n != 0 {
 			r.Delta = n
-			r.Flags |= node.Sticky
+			r.Set(node.Sticky)
 		}
 		if in.Flags&node.Indexed != 0 {
 			r.OLayer, r.OKey, r.Delta = lk.Layer, lk.Ino, delta
-			r.Flags |= node.Sticky
+			r.Set(node.Sticky)
 			fs.t.AddLink(id.Index(), lk)
 		}
 		l.Unlock()
@@ -85,10 +85,6 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 
 func (fs *FS) findLinked(f *found) node.ID {
 	return fs.t.FindLink(node.Link{Layer: f.layer, Ino: f.st.Ino})
-}
-
-func (fs *FS) pinLinked(f *found) node.ID {
-	return fs.t.PinLink(node.Link{Layer: f.layer, Ino: f.st.Ino})
 }
 
 // indexedUpper finds the upper file that a lower or upper file with several
@@ -165,12 +161,12 @@ func (fs *FS) indexLink(i uint32, r *node.Rec, c *copied, dirfd int, name string
 	if r.Has(node.Orphan) {
 		// The index leads to the file now: the orphan's name can go.
 		if sys.Unlink(fs.work.tmp, orphanName(fs.t.ID(i))) == 0 {
-			r.Flags &^= node.Orphan
+			r.Clear(node.Orphan)
 			have--
 		}
 	}
 	r.Delta = want - have
-	r.Flags |= node.Sticky | node.Indexed
+	r.Set(node.Sticky | node.Indexed)
 	fs.t.AddLink(i, node.Link{Layer: 0, Ino: c.upIno})
 	fs.t.AddLink(i, node.Link{Layer: c.layer, Ino: c.st.Ino})
 	fs.saveDelta(r)
@@ -331,10 +327,10 @@ func (fs *FS) adopt(i uint32, r *node.Rec, d *dir, name string) syscall.Errno {
 	if e := fs.t.Move(i, d.i, name, 0); e != 0 {
 		return e
 	}
-	r.Flags &^= node.Dead
+	r.Clear(node.Dead)
 	if r.Has(node.Orphan) {
 		_ = sys.Unlink(fs.work.tmp, orphanName(fs.t.ID(i)))
-		r.Flags &^= node.Orphan
+		r.Clear(node.Orphan)
 	}
 	return 0
 }

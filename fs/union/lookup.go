@@ -328,7 +328,7 @@ func (fs *FS) detach(id node.ID) {
 	r := fs.t.Rec(id.Index())
 	if !r.Has(node.Dead) {
 		fs.t.Unhash(id.Index())
-		r.Flags |= node.Dead
+		r.Set(node.Dead)
 	}
 	l.Unlock()
 }

@@ -51,12 +51,17 @@ func (fs *FS) pinNode(d *dir, name string, ent *index.Entry) node.ID {
 	if ent.Type() == unix.DT_DIR {
 		return node.None
 	}
-	// Another name of a file with several?
+	// Another name of a file with several? Then its node must know, even if
+	// it is made for that alone.
 	var f found
 	if fs.inspect(d, name, ent, &f) != 0 || f.st.Nlink < 2 {
 		return node.None
 	}
-	return fs.pinLinked(&f)
+	id, e := fs.holdNode(d, name)
+	if e != 0 {
+		return node.None
+	}
+	return id
 }
 
 // Unlink removes a name that is no directory. Nothing is copied: a whiteout
@@ -125,7 +130,7 @@ func (fs *FS) unlinkUpper(d *dir, dirfd int, name string, id node.ID, whiteout b
 			if e := fs.takeAway(d, dirfd, name, orphanName(id), whiteout); e != 0 {
 				return e
 			}
-			r.Flags |= node.Orphan
+			r.Set(node.Orphan)
 			return 0
 		}
 	}
@@ -152,13 +157,13 @@ func (fs *FS) unnamed(id node.ID, parent uint32, name string, wasUpper bool) {
 	r := fs.t.Rec(i)
 	if !wasUpper {
 		// The link count of the object does not tell.
-		r.Flags |= node.Sticky
+		r.Set(node.Sticky)
 		r.Delta--
 		fs.saveDelta(r)
 	}
 	if fs.primary(r, parent, name) {
 		fs.t.Unhash(i)
-		r.Flags |= node.Dead
+		r.Set(node.Dead)
 	}
 }
 
@@ -176,7 +181,7 @@ func (fs *FS) Rmdir(parent node.ID, name string) syscall.Errno {
 	if ent.Type() != unix.DT_DIR {
 		return unix.ENOTDIR
 	}
-	id, e := fs.holdDir(d, name)
+	id, e := fs.holdNode(d, name)
 	if e != 0 {
 		return e
 	}
@@ -212,9 +217,9 @@ func (fs *FS) Rmdir(parent node.ID, name string) syscall.Errno {
 	return fs.syncNames(p.fd)
 }
 
-// holdDir pins the node of a directory, made for the occasion if need be.
+// holdNode pins the node of a visible name, made for the occasion if need be.
 // Preconditions: fs.renameMu and d.mu are held.
-func (fs *FS) holdDir(d *dir, name string) (node.ID, syscall.Errno) {
+func (fs *FS) holdNode(d *dir, name string) (node.ID, syscall.Errno) {
 	if id := fs.t.Pin(d.i, name); id != node.None {
 		return id, 0
 	}
@@ -281,7 +286,7 @@ func (fs *FS) buryDir(c *dir, r *node.Rec) {
 	c.unload(&fs.dirs)
 	c.ix = &index.Dir{}
 	fs.t.Unhash(c.i)
-	r.Flags |= node.Dead
+	r.Set(node.Dead)
 	fs.fds.drop(fs.key(c.i, 0, kindDir))
 }
 

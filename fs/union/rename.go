@@ -156,7 +156,7 @@ func (fs *FS) renameLocked(oldParent node.ID, oldName string, newParent node.ID,
 // pinSide pins the node of a visible name.
 func (fs *FS) pinSide(s *side) (node.ID, syscall.Errno) {
 	if s.ent.Type() == unix.DT_DIR {
-		return fs.holdDir(s.d, s.name)
+		return fs.holdNode(s.d, s.name)
 	}
 	return fs.pinNode(s.d, s.name, s.ent), 0
 }
@@ -177,7 +177,7 @@ func (fs *FS) nameUp(s *side) syscall.Errno {
 	}
 	s.ent.Upper = fs.entryType(uint32(r.Type) << 12)
 	// The link count has grown by a name that was there before.
-	r.Flags |= node.Sticky
+	r.Set(node.Sticky)
 	r.Delta--
 	fs.saveDelta(r)
 	return 0

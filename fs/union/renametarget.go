@@ -76,7 +76,7 @@ func (fs *FS) keepTarget(dst *side) syscall.Errno {
 	}
 	e := sys.Link(dst.fd, dst.name, fs.work.tmp, orphanName(dst.id))
 	if e == 0 {
-		r.Flags |= node.Orphan
+		r.Set(node.Orphan)
 	}
 	return e
 }

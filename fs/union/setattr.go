@@ -74,10 +74,10 @@ func (fs *FS) flushed(r *node.Rec, v uint32, ch *AttrChange) {
 	switch {
 	case !fs.writeback() || r.Type != unix.DT_REG:
 	case v&(SetMtime|SetMtimeNow) == SetMtime:
-		r.Flags |= node.Flushed
+		r.Set(node.Flushed)
 		r.Mtime, r.MtimeNs = ch.Mtime.Sec, ch.Mtime.Nsec
 	case v&SetMtimeNow != 0:
-		r.Flags &^= node.Flushed
+		r.Clear(node.Flushed)
 	}
 }
 
