@@ -101,7 +101,9 @@ func (t *Tree) checkDirent(rel string, ent *Dirent, n *Node) {
 	if ent.Type != unix.DT_UNKNOWN && uint32(ent.Type)<<12 != n.Type {
 		t.Problems = append(t.Problems, fmt.Sprintf("%s: readdir says type %#o, stat %#o", rel, uint32(ent.Type)<<12, n.Type))
 	}
-	if ent.Ino != n.Ino {
+	// Kernel overlayfs does not mark the directory that a copied-up file is
+	// linked into, so that nobody can know in readdir what the number is.
+	if ent.Ino != n.Ino && (n.Nlink < 2 || n.Type == unix.S_IFDIR) {
 		t.Problems = append(t.Problems, fmt.Sprintf("%s: readdir says another inode number than stat", rel))
 	}
 }
