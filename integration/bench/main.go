@@ -30,6 +30,7 @@ type config struct {
 	size     sizes
 	write    string
 	check    bool
+	cpu      bool
 }
 
 func main() {
@@ -75,6 +76,7 @@ func parse(args []string) (*config, error) {
 	files := fs.Int("files", 50_000, "files in the layers")
 	untar := fs.Int("untar", 10_000, "files to unpack, to read and to delete")
 	fs.StringVar(&c.write, "write", "", "put the table between the marks of this document")
+	fs.BoolVar(&c.cpu, "cpu", false, "count CPU seconds of client and server instead of the clock: for a busy machine")
 	fs.BoolVar(&c.check, "check", false, "fail when plyfs is slower than fuse-overlayfs in anything")
 	fs.Func("plyfs", "NAME=PATH of a plyfs binary; several may be given", func(v string) error {
 		name, path, ok := strings.Cut(v, "=")
@@ -137,7 +139,7 @@ func run(c *config, progress func(string)) (*results, error) {
 
 // measure runs one worker process. What it starts inherits its CPU.
 func (r *results) measure(dir, mode string, v variant) error {
-	job, err := json.Marshal(job{Dir: dir, Variant: v, Size: r.config.size})
+	job, err := json.Marshal(job{Dir: dir, Variant: v, Size: r.config.size, CPU: r.config.cpu})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ func (r *results) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Medians of %d rounds; %d files in %d layers, %d files to read, unpack and delete; %s.\n",
 		r.config.rounds, r.config.size.Files, layers, r.config.size.Work, machine())
+	if r.config.cpu {
+		b.WriteString("CPU time of client and server. ")
+	}
 	b.WriteString("In brackets: times as fast as fuse-overlayfs.\n\n| work | CPUs |")
 	for _, v := range r.config.variants {
 		fmt.Fprintf(&b, " %s |", v.Name)

@@ -8,9 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +25,7 @@ type job struct {
 	Dir     string
 	Variant variant
 	Size    sizes
+	CPU     bool // count CPU seconds
 }
 
 // The works, in the order in which they are done, and the server's memory.
@@ -61,10 +60,18 @@ func worker(text string) error {
 
 func (j *job) work(mnt string) (map[string]float64, error) {
 	got := map[string]float64{}
+	server := 0
+	if j.Variant.Program != "" {
+		var err error
+		if server, err = serverOf(mnt); err != nil {
+			return nil, err
+		}
+	}
+	clock := stopwatch(j.CPU, server)
 	timed := func(what string, f func() error) error {
-		start := time.Now()
+		start := clock()
 		err := f()
-		got[what] = time.Since(start).Seconds()
+		got[what] = clock() - start
 		return err
 	}
 	stat := func() error { return statAll(mnt, j.Size.Files) }
@@ -78,8 +85,8 @@ func (j *job) work(mnt string) (map[string]float64, error) {
 	if err := timed(statWarm, stat); err != nil {
 		return nil, err
 	}
-	if j.Variant.Program != "" {
-		rss, err := serverMemory(mnt)
+	if server != 0 {
+		rss, err := memory(server)
 		if err != nil {
 			return nil, err
 		}
@@ -166,31 +173,4 @@ func readAll(mnt string, n int) error {
 		}
 	}
 	return nil
-}
-
-// serverMemory is the resident memory, in MiB, of the process that has the
-// mount point in its command line.
-func serverMemory(mnt string) (float64, error) {
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, err
-	}
-	for _, dir := range dirs {
-		cmdline, err := os.ReadFile(dir + "/cmdline")
-		args := strings.Split(string(cmdline), "\x00")
-		if err != nil || len(args) < 3 || args[len(args)-2] != mnt {
-			continue
-		}
-		status, err := os.ReadFile(dir + "/status")
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(status)) {
-			if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
-				kib, err := strconv.ParseFloat(f[1], 64)
-				return kib / 1024, err
-			}
-		}
-	}
-	return 0, fmt.Errorf("no process has %s as its last argument", mnt)
 }
