@@ -18,7 +18,7 @@ func TestMountsBoxHidesItsMounts(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(dir)
+	t.Cleanup(func() { os.Remove(dir) })
 	Tmpfs(t, dir, "")
 	if b, _ := os.ReadFile("/proc/self/mountinfo"); !strings.Contains(string(b), dir) {
 		t.Errorf("the mount is not seen inside")
