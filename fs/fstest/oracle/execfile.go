@@ -139,10 +139,15 @@ func gone(fd int, o *Op, p string) (string, error) {
 	if err != nil {
 		return text, err
 	}
-	if err := unix.Fchmod(fd, 0o640); err != nil {
-		return "fchmod", err
-	}
 	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "fstat", err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFREG { // others stay in their lower layer: see Avoided
+		if err := unix.Fchmod(fd, 0o640); err != nil {
+			return "fchmod", err
+		}
+	}
 	err = unix.Fstat(fd, &st)
 	text += " " + statText(&st, err)
 	if err != nil {

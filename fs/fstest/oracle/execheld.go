@@ -46,3 +46,10 @@ func (s *Side) doHeld(o *Op) (string, error) {
 	*fd = -1
 	return "", err
 }
+
+// gone says that the file that the operation is about has no name any more.
+func (s *Side) gone(o *Op) bool {
+	var st unix.Stat_t
+	fd := s.held[o.Slot]
+	return fd >= 0 && unix.Fstat(fd, &st) == nil && st.Nlink == 0
+}
