@@ -32,25 +32,27 @@ func TestWarm(t *testing.T) {
 		arg  []string
 		cold counted
 	}{
-		{"open, read, close", []string{"read", "@d/f"}, counted{"LOOKUP": 2, "OPEN": 1, "READ": 2, "GETATTR": 1, "GETXATTR": 1}},
-		{"stat", []string{"stat", "@d/f"}, counted{"GETATTR": 1}},
+		{"open, read, close", []string{"read", "@d/f"}, counted{"LOOKUP": 2, "OPEN": 1, "READ": 2, "GETATTR": 1, "FLUSH": 1}},
+		{"stat", []string{"stat", "@d/f"}, counted{"GETATTR": 1}}, // the read has changed the atime
 		{"stat of an absent name", []string{"absent", "@d/absent"}, counted{"LOOKUP": 1}},
 		{"stat below an absent name", []string{"absent", "@no/no/no"}, counted{"LOOKUP": 1}},
-		{"readlink", []string{"readlink", "@d/link"}, counted{"LOOKUP": 1, "READLINK": 1}},
-		{"readdir", []string{"list", "@d"}, counted{"OPENDIR": 1, "READDIR": 2, "READDIRPLUS": 2, "GETATTR": 1}},
+		{"readlink", []string{"readlink", "@d/link"}, counted{"LOOKUP": 2, "READLINK": 1}},
+		{"readdir", []string{"list", "@d"}, counted{"OPENDIR": 1, "READDIR": 1, "READDIRPLUS": 1}},
 		{"stat of the root", []string{"stat", "@"}, counted{"GETATTR": 1}},
 	} {
 		m.atMost(op.what+", cold", m.count(func() { m.do(op.arg...) }), op.cold)
-		m.atMost(op.what+", warm", m.count(func() { m.do(op.arg...) }), counted{})
+		m.warm(op.what+", warm", func() { m.do(op.arg...) }, counted{})
 	}
 	// A program of a thousand files costs as little.
-	m.atMost("1000 opens", m.count(func() {
+	m.warm("1000 opens", func() {
 		for range 1000 {
 			m.do("read", "@d/f")
 		}
-	}), counted{})
+	}, counted{})
 }
 
+// After every change of names in a directory the kernel asks for its attributes
+// again, at the next time that it checks a permission there: the GETATTRs.
 func TestRemove(t *testing.T) {
 	m := newMount(t, func(lower string) {
 		for i := range 10 {
@@ -62,45 +64,46 @@ func TestRemove(t *testing.T) {
 	m.do("stat", "@d/f0")
 	m.atMost("unlink of a lower file", m.count(func() { m.do("unlink", "@d/f0") }), counted{"UNLINK": 1, "SETATTR": 1, "FORGET": 1, "BATCH_FORGET": 1})
 	m.atMost("rm of a lower file", m.count(func() { m.tool("rm", "d/f1") }),
-		counted{"LOOKUP": 1, "UNLINK": 1, "SETATTR": 1, "FORGET": 1, "BATCH_FORGET": 1})
-	m.atMost("rm -r", m.count(func() { m.tool("rm", "-r", "d") }),
-		counted{"LOOKUP": 7, "GETATTR": 4, "READDIR": 3, "READDIRPLUS": 3, "OPENDIR": 1, "UNLINK": 7, "RMDIR": 1, "SETATTR": 8, "FORGET": 9, "BATCH_FORGET": 9})
+		counted{"LOOKUP": 1, "GETATTR": 1, "UNLINK": 1, "SETATTR": 1, "FORGET": 1, "BATCH_FORGET": 1})
+	m.atMost("rm -r of 7 files", m.count(func() { m.tool("rm", "-r", "d") }),
+		counted{"GETATTR": 9, "READDIR": 2, "READDIRPLUS": 2, "OPENDIR": 1, "UNLINK": 7, "RMDIR": 1, "SETATTR": 7, "FORGET": 8, "BATCH_FORGET": 8})
 }
 
+// The kernel looks a name up before it makes it, asks for capabilities before
+// it writes and before it changes an owner, and for the directory's attributes
+// after it has changed: 4 of the 9. FUSE knows no way to answer those beforehand.
+// (A fourth SETATTR comes now and then: times that are written back late.)
 func TestCreate(t *testing.T) {
 	m := newMount(t, func(lower string) { write(t, lower+"/d/f", 1) })
-	m.do("stat", "@d/f")
+	m.do("read", "@d/f")
 	m.do("tar", "@d/first", "4096")
-	one := m.count(func() { m.do("tar", "@d/file", "4096") })
-	if n := one.total(); n > 8 {
-		t.Errorf("a file as tar makes it: %d messages: %v", n, one)
+	want := counted{"LOOKUP": 1, "CREATE": 1, "GETATTR": 1, "GETXATTR": 2, "WRITE": 1, "SETATTR": 4}
+	m.atMost("a file as tar makes it", m.count(func() { m.do("tar", "@d/file", "4096") }), want)
+	for k := range want {
+		want[k] *= 100
 	}
-	many := m.count(func() {
+	want["GETATTR"] += 1
+	m.atMost("100 files as tar makes them", m.count(func() {
 		for i := range 100 {
 			m.do("tar", fmt.Sprintf("@d/file%d", i), "4096")
 		}
-	})
-	if n := many.total(); n > 800 {
-		t.Errorf("100 files as tar makes them: %d messages: %v", n, many)
-	}
-	t.Logf("one: %v; a hundred: %v", one, many)
+	}), want)
 	m.atMost("mkdir", m.count(func() { m.do("mkdir", "@d/sub") }), counted{"LOOKUP": 1, "MKDIR": 1, "GETATTR": 1, "SETATTR": 1})
-	m.atMost("rmdir", m.count(func() { m.do("rmdir", "@d/sub") }), counted{"RMDIR": 1, "FORGET": 1, "BATCH_FORGET": 1})
+	m.atMost("rmdir", m.count(func() { m.do("rmdir", "@d/sub") }), counted{"RMDIR": 1, "GETATTR": 1, "FORGET": 1, "BATCH_FORGET": 1})
 	m.do("tar", "@d/a", "10")
 	m.do("tar", "@d/b", "10")
 	m.atMost("rename over a file", m.count(func() { m.do("rename", "@d/a", "@d/b") }),
-		counted{"RENAME": 1, "RENAME2": 1, "SETATTR": 2, "FORGET": 1, "BATCH_FORGET": 1, "LOOKUP": 1, "WRITE": 2, "GETATTR": 1, "GETXATTR": 1, "FLUSH": 1})
+		counted{"RENAME": 1, "SETATTR": 2, "FORGET": 1, "BATCH_FORGET": 1, "LOOKUP": 1, "GETATTR": 1})
 }
 
 func TestWrite(t *testing.T) {
 	m := newMount(t, func(lower string) { write(t, lower+"/f", 100000) })
 	m.do("read", "@f")
 	m.atMost("append to a lower file and fsync", m.count(func() { m.do("append", "@f") }),
-		counted{"OPEN": 1, "WRITE": 1, "FSYNC": 1, "SETATTR": 1, "GETATTR": 1, "GETXATTR": 1, "FLUSH": 1, "READ": 1, "RELEASE": 1})
-	m.atMost("again", m.count(func() { m.do("append", "@f") }),
-		counted{"WRITE": 1, "FSYNC": 1, "SETATTR": 1, "GETATTR": 1, "READ": 1})
+		counted{"WRITE": 1, "FSYNC": 1, "SETATTR": 1, "GETATTR": 1, "GETXATTR": 1})
+	m.atMost("again", m.count(func() { m.do("append", "@f") }), counted{"WRITE": 1, "FSYNC": 1, "SETATTR": 1, "GETATTR": 1})
 	m.atMost("10 MB", m.count(func() { m.do("tar", "@big", fmt.Sprint(10<<20)) }),
-		counted{"LOOKUP": 1, "CREATE": 1, "WRITE": 20, "SETATTR": 4, "GETXATTR": 1, "FLUSH": 1, "RELEASE": 1, "GETATTR": 1})
+		counted{"LOOKUP": 1, "CREATE": 1, "WRITE": 12, "SETATTR": 4, "GETXATTR": 2, "GETATTR": 1})
 }
 
 // A tree is listed with one or two messages a directory, and not one a file.
@@ -113,11 +116,11 @@ func TestFind(t *testing.T) {
 			}
 		}
 	})
-	got := m.count(func() { m.tool("find", ".", "-size", "+100") })
-	m.atMost("find", got, counted{"LOOKUP": dirs + 1, "GETATTR": 2*dirs + 2, "OPENDIR": 1, "READDIR": 3 * (dirs + 1), "READDIRPLUS": 3 * (dirs + 1)})
-	if n := got["READDIR"] + got["READDIRPLUS"]; n > 3*(dirs+1) {
-		t.Errorf("%d messages to list %d directories", n, dirs+1)
-	}
-	m.atMost("find again", m.count(func() { m.tool("find", ".", "-size", "+100") }), counted{})
-	m.atMost("ls -lR", m.count(func() { m.tool("ls", "-lR") }), counted{"GETXATTR": 2 * (dirs*files + dirs + 1), "LISTXATTR": dirs*files + dirs + 1})
+	find := func() { m.tool("find", ".", "-size", "+100") }
+	m.atMost("find", m.count(find), counted{"GETATTR": 1, "OPENDIR": 1, "READDIR": dirs + 1, "READDIRPLUS": dirs + 1, "STATFS": 1})
+	// Reading has changed the atimes of the directories; the files cost nothing.
+	m.warm("find again", find, counted{"GETATTR": dirs + 1, "STATFS": 1})
+	// A label and an ACL are asked for each file, and a default ACL for each directory.
+	ls := func() { m.tool("ls", "-lR") }
+	m.warm("ls -lR", ls, counted{"GETXATTR": 2*dirs*files + 3*(dirs+1), "LISTXATTR": dirs*files + dirs + 1, "STATFS": 1})
 }
