@@ -154,7 +154,7 @@ func (t *Table) tryFree(i uint32) {
 		id := t.ID(i)
 		t.unhashLocked(s, i)
 		if r.Has(HardLink) {
-			t.dropLinksLocked(i, r)
+			t.dropLinksLocked(i)
 		}
 		atomic.StoreUint64(&r.word, w&^(1<<32-1)|stateDying)
 		t.linkMu.Unlock()
@@ -266,7 +266,10 @@ func (t *Table) AddLink(i uint32, k Link) {
 	t.linkMu.Lock()
 	defer t.linkMu.Unlock()
 	t.rec(i).Set(HardLink)
-	t.links[k] = i
+	if t.links[k] != i {
+		t.links[k] = i
+		t.keys[i] = append(t.keys[i], k)
+	}
 }
 
 // DropLinks makes the node unreachable by keys: its inode number may be used
@@ -274,13 +277,14 @@ func (t *Table) AddLink(i uint32, k Link) {
 func (t *Table) DropLinks(i uint32) {
 	t.linkMu.Lock()
 	defer t.linkMu.Unlock()
-	t.dropLinksLocked(i, t.rec(i))
+	t.dropLinksLocked(i)
 }
 
-func (t *Table) dropLinksLocked(i uint32, r *Rec) {
-	for _, k := range [...]Link{{r.Layer, r.Key}, {r.OLayer, r.OKey}} {
+func (t *Table) dropLinksLocked(i uint32) {
+	for _, k := range t.keys[i] {
 		if t.links[k] == i {
 			delete(t.links, k)
 		}
 	}
+	delete(t.keys, i)
 }

@@ -39,6 +39,7 @@ type Table struct {
 	moveMu sync.Mutex // one Move at a time: there is one redo slot
 	linkMu sync.Mutex
 	links  map[Link]uint32
+	keys   map[uint32][]Link // the keys of each node in links
 
 	allocMu sync.Mutex
 	used    []uint64 // one bit a record
@@ -74,7 +75,7 @@ func NewHeap(n int) *Table {
 }
 
 func newTable(recs, nm *arena) (*Table, error) {
-	t := &Table{recs: recs, seed: maphash.MakeSeed(), links: map[Link]uint32{}}
+	t := &Table{recs: recs, seed: maphash.MakeSeed(), links: map[Link]uint32{}, keys: map[uint32][]Link{}}
 	if err := recs.touch(0); err != nil {
 		recs.close()
 		nm.close()

@@ -179,12 +179,6 @@ func (fs *FS) cutStack(d *dir) {
 	d.stack.Store(&[]below{})
 }
 
-// lowers says whether the directory has, or had, parts in lower layers.
-func (d *dir) lowers() bool {
-	s, f := d.stack.Load(), d.former.Load()
-	return len(d.cand) > 0 || (s != nil && len(*s) > 0) || (f != nil && len(*f) > 0)
-}
-
 // dropDirFDs closes the cached descriptors of all parts of a directory.
 func (fs *FS) dropDirFDs(d *dir) {
 	fs.fds.drop(fs.key(d.i, 0, kindDir))

@@ -33,8 +33,7 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 	fs.hardMu.Lock()
 	defer fs.hardMu.Unlock()
 	if id := fs.findLinked(f); id != node.None {
-		e.Node = id
-		return fs.getAttr(id, &e.Attr)
+		return fs.answer(id, e)
 	}
 	k := node.Link{Layer: f.layer, Ino: f.st.Ino}
 	lk := node.Link{}
@@ -47,8 +46,7 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 				l.Lock()
 				fs.t.AddLink(id.Index(), lk)
 				l.Unlock()
-				e.Node = id
-				return fs.getAttr(id, &e.Attr)
+				return fs.answer(id, e)
 			}
 			in.Layer, in.Key = 0, up.Ino
 			in.Flags = node.Upper | node.Indexed
@@ -75,8 +73,14 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 		}
 		l.Unlock()
 	}
+	return fs.answer(id, e)
+}
+
+// answer fills the entry of a node that was counted for it; an error takes the
+// count back. Precondition: fs.renameMu is held.
+func (fs *FS) answer(id node.ID, e *Entry) syscall.Errno {
 	e.Node = id
-	errno = fs.getAttr(id, &e.Attr)
+	errno := fs.getAttr(id, &e.Attr)
 	if errno != 0 {
 		fs.t.Forget(id, 1)
 	}
@@ -277,17 +281,13 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 		if r.Has(node.Dead) {
 			errno = fs.adopt(i, r, d, name)
 		}
-		fs.t.AddLookup(id)
 	}
 	l.Unlock()
 	if errno != 0 {
 		return errno
 	}
-	e.Node = id
-	if errno = fs.getAttr(id, &e.Attr); errno != 0 {
-		fs.t.Forget(id, 1)
-	}
-	return errno
+	fs.t.AddLookup(id)
+	return fs.answer(id, e)
 }
 
 // linkAt makes the link on disk, over a whiteout by way of a temporary.

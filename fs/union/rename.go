@@ -243,10 +243,8 @@ func (fs *FS) renamed(src, dst *side, r *node.Rec) syscall.Errno {
 		return 0 // found by another of its names
 	}
 	if r.Has(node.Dir) {
-		if fs.dirs.get(src.id.Index()).lowers() {
-			if e := fs.t.SetOrigin(r); e != 0 {
-				return e
-			}
+		if e := fs.pinPaths(fs.dirs.get(src.id.Index())); e != 0 {
+			return e
 		}
 	}
 	return fs.t.Move(src.id.Index(), dst.d.i, dst.name, dst.id.Index())
@@ -322,8 +320,8 @@ func (fs *FS) exchange(a, b *side) syscall.Errno {
 		if !s.first {
 			continue
 		}
-		if s.r.Has(node.Dir) && fs.dirs.get(s.from.id.Index()).lowers() {
-			if e := fs.t.SetOrigin(s.r); e != 0 {
+		if s.r.Has(node.Dir) {
+			if e := fs.pinPaths(fs.dirs.get(s.from.id.Index())); e != 0 {
 				return e
 			}
 		}

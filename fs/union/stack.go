@@ -1,6 +1,8 @@
 package union
 
 import (
+	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/dialect"
@@ -201,4 +203,30 @@ func (fs *FS) merged(r *node.Rec, d *dir) bool {
 		n++
 	}
 	return n > 1
+}
+
+// pinPaths keeps where the lower parts of a directory are, as paths in their
+// layers, before its place in the merged tree changes. (Paths and not the old
+// parent's node: the old parent may be moved into this very directory, and
+// neither would ever be freed.) A later server reads the same from the redirect.
+// Precondition: fs.renameMu is held for writing.
+func (fs *FS) pinPaths(d *dir) syscall.Errno {
+	for _, p := range [...]*atomic.Pointer[[]below]{&d.stack, &d.former} {
+		s := p.Load()
+		if s == nil || len(*s) == 0 {
+			continue
+		}
+		fixed := slices.Clone(*s)
+		for k := range fixed {
+			if fixed[k].path == "" {
+				path, e := fs.lowerPath(d.i, fixed[k].layer)
+				if e != 0 {
+					return e
+				}
+				fixed[k].path = path[:len(path)-1]
+			}
+		}
+		p.Store(&fixed)
+	}
+	return 0
 }
