@@ -17,11 +17,18 @@ func TestOpen(t *testing.T) {
 		flags int
 		want  syscall.Errno
 	}{
-		{"f", unix.O_RDONLY, 0}, {"d", unix.O_RDONLY, 0}, {"absent", unix.O_RDONLY, unix.ENOENT},
-		{"l", unix.O_RDONLY, unix.ELOOP}, {"l", unix.O_RDWR | unix.O_CREAT, unix.ELOOP}, {"dangling", unix.O_RDWR | unix.O_CREAT, unix.ELOOP},
-		{"dl", unix.O_RDONLY | unix.O_DIRECTORY, unix.ENOTDIR}, {"l", unix.O_PATH, 0},
-		{long255, unix.O_RDWR | unix.O_CREAT, 0}, {long256, unix.O_RDWR | unix.O_CREAT, unix.ENAMETOOLONG},
-		{"f", unix.O_CREAT | unix.O_EXCL, unix.EEXIST}, {"", unix.O_RDONLY, unix.ENOENT},
+		{"f", unix.O_RDONLY, 0},
+		{"d", unix.O_RDONLY, 0},
+		{"absent", unix.O_RDONLY, unix.ENOENT},
+		{"l", unix.O_RDONLY, unix.ELOOP},
+		{"l", unix.O_RDWR | unix.O_CREAT, unix.ELOOP},
+		{"dangling", unix.O_RDWR | unix.O_CREAT, unix.ELOOP},
+		{"dl", unix.O_RDONLY | unix.O_DIRECTORY, unix.ENOTDIR},
+		{"l", unix.O_PATH, 0},
+		{long255, unix.O_RDWR | unix.O_CREAT, 0},
+		{long256, unix.O_RDWR | unix.O_CREAT, unix.ENAMETOOLONG},
+		{"f", unix.O_CREAT | unix.O_EXCL, unix.EEXIST},
+		{"", unix.O_RDONLY, unix.ENOENT},
 	} {
 		fd, e := Open(s.fd, c.name, c.flags, 0o600)
 		if e != c.want || (fd < 0) != (e != 0) {
@@ -82,15 +89,21 @@ func TestOpenBeneath(t *testing.T) {
 			flags int
 			want  []syscall.Errno
 		}{
-			{"f", unix.O_RDONLY, nil}, {"d/e/deep", unix.O_RDONLY, nil}, {"d/e", dir, nil}, {"d//e/./deep", unix.O_RDONLY, nil}, {".", dir, nil},
-			{"absent/x", unix.O_RDONLY, []syscall.Errno{unix.ENOENT}}, {"d/absent", unix.O_RDONLY, []syscall.Errno{unix.ENOENT}},
+			{"f", unix.O_RDONLY, nil},
+			{"d/e/deep", unix.O_RDONLY, nil},
+			{"d/e", dir, nil},
+			{"d//e/./deep", unix.O_RDONLY, nil},
+			{".", dir, nil},
+			{"absent/x", unix.O_RDONLY, []syscall.Errno{unix.ENOENT}},
+			{"d/absent", unix.O_RDONLY, []syscall.Errno{unix.ENOENT}},
 			{"f/x", unix.O_RDONLY, []syscall.Errno{unix.ENOTDIR}},
 			{"d/up/f", unix.O_RDONLY, []syscall.Errno{unix.ELOOP, unix.ENOTDIR}},
 			{"d/out", dir, []syscall.Errno{unix.ELOOP, unix.ENOTDIR}},
 			{"d/e/abs/etc", dir, []syscall.Errno{unix.ELOOP, unix.ENOTDIR}},
 			{"d/e/f", unix.O_RDONLY, []syscall.Errno{unix.ELOOP}},
 			{"dl/in", unix.O_RDONLY, []syscall.Errno{unix.ELOOP, unix.ENOTDIR}},
-			{"..", dir, []syscall.Errno{unix.EXDEV}}, {"d/../../x", dir, []syscall.Errno{unix.EXDEV}},
+			{"..", dir, []syscall.Errno{unix.EXDEV}},
+			{"d/../../x", dir, []syscall.Errno{unix.EXDEV}},
 			{"d/" + long256, unix.O_RDONLY, []syscall.Errno{unix.ENAMETOOLONG}},
 			{"d/" + long255, unix.O_RDONLY, []syscall.Errno{unix.ENOENT}},
 		} {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -232,7 +233,8 @@ func stress(t *testing.T, workers int, opts layer.Options, tune func(*FS)) {
 		t.Errorf("%d nodes are left when all is forgotten", n)
 	}
 	e.reopen()
-	if after := e.c.tree(); before != after {
+	before = unseenLinks.ReplaceAllString(before, "$1 n $2")
+	if after := unseenLinks.ReplaceAllString(e.c.tree(), "$1 n $2"); before != after {
 		t.Errorf("the view changed with a remount:\n%s", diffLines(before, after))
 	}
 	e.c.forgetAll()
@@ -242,6 +244,11 @@ func stress(t *testing.T, workers int, opts layer.Options, tune func(*FS)) {
 		t.Errorf("%d descriptors before, %d after", fds, n)
 	}
 }
+
+// unseenLinks are files that are still in the layer that had them under three
+// names: how many of those were removed is known as long as the mount lives
+// (docs/semantics.md).
+var unseenLinks = regexp.MustCompile(`( 100\d{3}) \d+ ("lower2d1/)`)
 
 func diffLines(a, b string) string {
 	has := func(s string) map[string]bool {

@@ -1,3 +1,6 @@
+// This file is longer than a page because the helpers of all tests here are one
+// subject: a client of the union, and the layers that it is given.
+
 package union
 
 import (
