@@ -100,6 +100,8 @@ func (p *Plyfs) watch(cmd *exec.Cmd, what string) (stop func()) {
 		_ = cmd.Process.Signal(unix.SIGQUIT) // it tells its stacks
 		time.Sleep(time.Second)
 		_ = cmd.Process.Kill()
+		// What hangs once may not hang again when rapid shows the failure.
+		fmt.Fprintf(os.Stderr, "the server said:\n%s\n", words)
 	})
 	return func() { t.Stop() }
 }
