@@ -82,17 +82,14 @@ func (t *dirTable) get(i uint32) *dir {
 	return d
 }
 
-// make is get that makes one.
-func (t *dirTable) make(i uint32) *dir {
+// make makes the dir of a new node. It is complete before anybody finds it.
+func (t *dirTable) make(i uint32, cand []uint16) *dir {
 	s := &t.shards[i%dirShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := s.m[i]
-	if d == nil {
-		d = &dir{i: i}
-		d.dead.Store(-1)
-		s.m[i] = d
-	}
+	d := &dir{i: i, cand: cand}
+	d.dead.Store(-1)
+	s.m[i] = d
 	return d
 }
 

@@ -127,7 +127,7 @@ func fdBudget(layers int) int {
 // initRoot gives the root node its place.
 func (fs *FS) initRoot() error {
 	r := fs.t.Rec(node.Root.Index())
-	d := fs.dirs.make(node.Root.Index())
+	d := fs.dirs.make(node.Root.Index(), nil)
 	s := make([]below, 0, len(fs.layers))
 	for i := 1; i < len(fs.layers); i++ {
 		s = append(s, below{layer: uint16(i)})

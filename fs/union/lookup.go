@@ -180,10 +180,7 @@ func (fs *FS) newDir(d *dir, name string, ent *index.Entry, in *node.Init, f *fo
 		return errno
 	}
 	if made {
-		n := fs.dirs.make(id.Index())
-		n.mu.Lock()
-		n.cand = cand
-		n.mu.Unlock()
+		fs.dirs.make(id.Index(), cand)
 	}
 	fs.newDirMu.Unlock()
 	if errno = fs.awaitDir(id); errno != 0 {
