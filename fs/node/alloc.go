@@ -65,9 +65,23 @@ func (t *Table) alloc() (uint32, syscall.Errno) {
 		t.hdr.gen = 1
 	}
 	r := t.rec(uint32(i))
-	*r = Rec{}
-	r.word = uint64(t.hdr.gen) << 32
+	r.reset(uint64(t.hdr.gen) << 32)
 	return uint32(i), 0
+}
+
+// reset clears a record for its next user. A late Forget or tryFree of the one
+// before may still look at it, and finds a node that is in use.
+func (r *Rec) reset(word uint64) {
+	atomic.StoreUint64(&r.word, word)
+	atomic.StoreUint64(&r.lookups, 0)
+	atomic.StoreUint32(&r.refs, 0)
+	atomic.StoreUint32(&r.hash, 0)
+	atomic.StoreUint32(&r.flags, 0)
+	r.Ino, r.Key, r.OKey, r.Mtime, r.MtimeNs = 0, 0, 0, 0, 0
+	r.parent, r.OParent, r.chain = 0, 0, 0
+	r.Layer, r.Data, r.OLayer, r.Delta = 0, 0, 0, 0
+	r.nameLen, r.nameOff, r.oLen, r.oOff = 0, 0, 0, 0
+	r.Type, r.hashed = 0, 0
 }
 
 // put gives a record back.

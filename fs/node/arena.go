@@ -100,8 +100,6 @@ func (a *arena) release(chunk int) {
 		if unix.Fallocate(a.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(chunk*chunkSize), chunkSize) != nil {
 			return
 		}
-	} else {
-		clear(a.mem[chunk*chunkSize : (chunk+1)*chunkSize])
 	}
 	a.present[chunk/64] &^= 1 << (chunk % 64)
 }

@@ -96,10 +96,11 @@ func (t *Table) fill(parent uint32, name string, in *Init) (uint32, syscall.Errn
 		t.put(i)
 		return 0, e
 	}
-	r.Ino, r.Key, r.flags, r.Layer, r.Data, r.Type = in.Ino, in.Key, in.Flags, in.Layer, in.Data, in.Type
+	r.Ino, r.Key, r.Layer, r.Data, r.Type = in.Ino, in.Key, in.Layer, in.Data, in.Type
+	atomic.StoreUint32(&r.flags, in.Flags)
 	r.Mtime, r.MtimeNs = in.Mtime, in.MtimeNs
 	r.parent = parent
-	r.lookups = 1
+	atomic.StoreUint64(&r.lookups, 1)
 	atomic.AddUint32(&t.rec(parent).refs, 1)
 	atomic.StoreUint64(&r.word, r.word|stateLive)
 	return i, 0

@@ -140,7 +140,7 @@ func (t *Table) hashLocked(s *shard, i uint32, h uint32) {
 		t.grow(s)
 	}
 	r := t.rec(i)
-	r.hash = h
+	atomic.StoreUint32(&r.hash, h)
 	b := &s.buckets[h/shardCount%uint32(len(s.buckets))]
 	r.chain = *b
 	*b = i
