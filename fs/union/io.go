@@ -188,12 +188,22 @@ func (fs *FS) FsyncDir(id node.ID, _ bool) syscall.Errno {
 	if fs.ro {
 		return 0
 	}
-	return fs.view(id, func(_ uint32, r *node.Rec, w at) syscall.Errno {
-		if !r.Has(node.Upper) || r.Has(node.Dead) {
-			return 0
+	if fs.o.Fsync == layer.FsyncVolatile {
+		return 0
+	}
+	// Opened under the locks and synced without: a sync may take long.
+	fd := -1
+	e := fs.view(id, func(_ uint32, r *node.Rec, w at) (e syscall.Errno) {
+		if r.Has(node.Upper) && !r.Has(node.Dead) {
+			fd, e = fs.fds.open(func() (int, syscall.Errno) { return sys.Open(w.dir.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0) })
 		}
-		return fs.syncDir(w.dir.fd)
+		return e
 	})
+	if e != 0 || fd < 0 {
+		return e
+	}
+	defer sys.Close(fd)
+	return sys.Fsync(fd)
 }
 
 // Fallocate, like fallocate(2).

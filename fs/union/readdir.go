@@ -1,6 +1,7 @@
 package union
 
 import (
+	"sync"
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/index"
@@ -13,6 +14,10 @@ const (
 	offDot    = 1
 	offDotDot = 2
 )
+
+// entries are those that ReadDir hands to a sink: what goes through an interface
+// would be garbage else.
+var entries = sync.Pool{New: func() any { return new(Entry) }}
 
 // ReadDir gives the entries after the offset off to sink until it takes no
 // more. Offsets depend on names alone: they stay good while the directory
@@ -41,7 +46,10 @@ func (fs *FS) ReadDir(id node.ID, off uint64, plus bool, sink DirSink) syscall.E
 	}
 	defer d.mu.RUnlock()
 	r := fs.t.Rec(d.i)
-	if off < offDot && !dot(sink, plus, ".", r.Ino, offDot) {
+	entry := entries.Get().(*Entry)
+	defer entries.Put(entry)
+	*entry = Entry{}
+	if off < offDot && !dot(sink, plus, ".", entry, r.Ino, offDot) {
 		return 0
 	}
 	if off < offDotDot {
@@ -49,11 +57,10 @@ func (fs *FS) ReadDir(id node.ID, off uint64, plus bool, sink DirSink) syscall.E
 		if id != node.Root {
 			up = fs.t.Rec(r.Parent()).Ino
 		}
-		if !dot(sink, plus, "..", up, offDotDot) {
+		if !dot(sink, plus, "..", entry, up, offDotDot) {
 			return 0
 		}
 	}
-	var entry Entry
 	d.ix.Walk(off, func(ent *index.Entry, name string, next uint64) bool {
 		if !plus {
 			return sink.Add(name, ent.Ino, uint32(ent.Type()), next)
@@ -62,24 +69,24 @@ func (fs *FS) ReadDir(id node.ID, off uint64, plus bool, sink DirSink) syscall.E
 			return false
 		}
 		typ, ino := uint32(ent.Type()), ent.Ino
-		if fs.lookupLocked(d, name, &entry) != 0 {
+		if fs.lookupLocked(d, name, entry) != 0 {
 			// It is listed but can't be looked at: let the client meet the
 			// error when it asks for it.
-			entry = Entry{}
+			*entry = Entry{}
 		}
-		sink.AddPlus(name, &entry, ino, typ, next)
+		sink.AddPlus(name, entry, ino, typ, next)
 		return true
 	})
 	return 0
 }
 
-func dot(sink DirSink, plus bool, name string, ino, next uint64) bool {
+func dot(sink DirSink, plus bool, name string, e *Entry, ino, next uint64) bool {
 	if !plus {
 		return sink.Add(name, ino, unix.DT_DIR, next)
 	}
 	if !sink.Room(name) {
 		return false
 	}
-	sink.AddPlus(name, &Entry{}, ino, unix.DT_DIR, next)
+	sink.AddPlus(name, e, ino, unix.DT_DIR, next)
 	return true
 }
