@@ -16,21 +16,21 @@ import (
 func TestMain(m *testing.M) {
 	ServeIfAsked()
 	flag.Parse()
-	// rapid's own settings: as many sequences as asked for, and no files
-	// written next to the source.
-	set("rapid.nofailfile", "true")
-	set("rapid.checks", strconv.Itoa(sequences()))
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	set("rapid.nofailfile", "true") // nothing is written next to the source
 	os.Exit(m.Run())
 }
 
+// given are the flags of the command line.
+var given = map[string]bool{}
+
 // set gives a flag a value unless the command line did.
 func set(name, value string) {
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
-	if !given {
-		if err := flag.Set(name, value); err != nil {
-			panic(err)
-		}
+	if given[name] {
+		return
+	}
+	if err := flag.Set(name, value); err != nil {
+		panic(err)
 	}
 }
 
