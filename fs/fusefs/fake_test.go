@@ -193,7 +193,9 @@ func (t *fakeTree) Mkdir(c *union.Caller, parent node.ID, name string, mode uint
 func (t *fakeTree) Mknod(c *union.Caller, parent node.ID, name string, mode, rdev uint32, e *union.Entry) syscall.Errno {
 	n, errno := t.make(c, parent, name, mode, e)
 	if errno == 0 {
+		t.mu.Lock()
 		n.attr.Rdev, e.Attr.Rdev = rdev, rdev
+		t.mu.Unlock()
 	}
 	return errno
 }
@@ -201,7 +203,9 @@ func (t *fakeTree) Mknod(c *union.Caller, parent node.ID, name string, mode, rde
 func (t *fakeTree) Symlink(c *union.Caller, parent node.ID, name, target string, e *union.Entry) syscall.Errno {
 	n, errno := t.make(c, parent, name, syscall.S_IFLNK|0o777, e)
 	if errno == 0 {
+		t.mu.Lock()
 		n.target = string([]byte(target))
+		t.mu.Unlock()
 	}
 	return errno
 }

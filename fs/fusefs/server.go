@@ -25,6 +25,8 @@ type Server struct {
 	set  atomic.Pointer[settings]
 	slow slowPool
 
+	pulse pulse
+
 	ready     chan struct{} // closed when INIT has been answered
 	readyOnce sync.Once
 	done      chan struct{} // closed when Serve returns
@@ -57,6 +59,7 @@ func newServer(dev device, t Tree, c Config) *Server {
 	if c.Trace != nil {
 		s.trace = &tracer{w: c.Trace}
 	}
+	s.pulse.init()
 	if c.Session != nil {
 		if s.err = s.setUp(c.Session); s.err == nil {
 			s.isReady()
@@ -157,6 +160,7 @@ func (s *Server) readLoop() error {
 		default:
 			return fmt.Errorf("/dev/fuse can't be read any more: %w", e)
 		}
+		s.pulse.beat()
 		k := w.handle(b.in[:n])
 		if k == 0 {
 			continue
