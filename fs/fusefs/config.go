@@ -3,7 +3,6 @@ package fusefs
 import (
 	"io"
 	"log"
-	"runtime"
 
 	"github.com/plyfs/plyfs/fs/layer"
 )
@@ -16,7 +15,8 @@ type Config struct {
 	// Trace gets one line per request: op, node, arguments, result. nil is
 	// off, which costs one comparison per request.
 	Trace io.Writer
-	// Readers is the number of goroutines that read requests; 0 chooses.
+	// Readers is how many goroutines may read requests at once; 0 chooses.
+	// As a rule one does (see crew).
 	Readers int
 	// UserNS says that the mount is owned by a user namespace.
 	UserNS bool
@@ -29,18 +29,14 @@ type Config struct {
 	Session *Session
 }
 
-// The bounds of the number of readers. Two even on one CPU: one of them may sit
-// in a pread of a slow disk. More than sixteen only fight for the device's lock.
-const (
-	minReaders = 2
-	maxReaders = 16
-)
+// maxReaders bounds the readers: more than sixteen only fight for the device's
+// lock.
+const maxReaders = 16
 
-// readers is the number of reader goroutines that c asks for.
+// readers is the number of goroutines that may read at once.
 func (c *Config) readers() int {
-	n := c.Readers
-	if n <= 0 {
-		n = min(runtime.NumCPU(), maxReaders)
+	if c.Readers > 0 {
+		return min(c.Readers, maxReaders)
 	}
-	return max(n, minReaders)
+	return maxReaders
 }

@@ -16,8 +16,9 @@
 //
 // # Goroutines
 //
-//   - readers: Config.Readers of them, for as long as the mount lives. Each
-//     reads a request, handles it and writes the reply, in its own buffers.
+//   - readers: one, and more while that one waits for a disk or can't keep up
+//     ([crew] has the rules). Each reads a request, handles it and writes the
+//     reply, in its own buffers.
 //   - slow tasks: what may take long (fsync, copies, the first write to a lower
 //     file: [slow.go] has the rules) is copied out of the reader's buffer and
 //     handled on a goroutine of its own, at most maxSlow at a time, the others
@@ -31,6 +32,7 @@
 // None of these is held while the Tree is called, and none is taken while
 // another is held:
 //
+//	crew.mu       who reads
 //	slowPool.mu   the queue of slow tasks
 //	tracer.mu     one trace line at a time
 //	Server.mu     the list of counter shards

@@ -5,23 +5,22 @@ import (
 	"time"
 )
 
-// pulse keeps a timer of the Go runtime pending while requests come.
+// pulse calls a function every pulsePeriod while requests come. An idle server
+// has no timer: nothing wakes it up.
 //
-// Go 1.26 can lose a goroutine on its way into a system call: entersyscall looks
-// for a collection that waits before it marks the goroutine as being in the
-// call, and the collector looks for goroutines in calls only once. A reader that
-// then sits in read(2) keeps the world from stopping. The runtime's monitor would
-// take the processor from it, but it sleeps during a collection: for a minute, or
-// until the next timer. So there is a next timer, and a request waits for some
-// milliseconds at the worst and not for a minute.
-//
-// An idle server has no timer: nothing wakes it up.
+// The timer itself matters, too. Go 1.26 can lose a goroutine on its way into a
+// system call: entersyscall looks for a collection that waits before it marks the
+// goroutine as being in the call, and the collector looks for goroutines in calls
+// only once. A reader that then sits in read(2) keeps the world from stopping.
+// The runtime's monitor would take the processor from it, but it sleeps during
+// a collection: for a minute, or until the next timer.
 type pulse struct {
 	state atomic.Uint32
 	timer *time.Timer
+	each  func() (busy bool)
 }
 
-const pulsePeriod = 20 * time.Millisecond
+const pulsePeriod = 2 * time.Millisecond
 
 // The states of a pulse.
 const (
@@ -30,24 +29,27 @@ const (
 	pulseBusy        // the timer runs; requests have come since
 )
 
-func (p *pulse) init() {
+func (p *pulse) init(each func() (busy bool)) {
+	p.each = each
 	p.timer = time.AfterFunc(time.Hour, p.tick)
 	p.timer.Stop()
 }
 
-// beat is called for each request.
-func (p *pulse) beat() {
+// beat is called for each request. It answers true for the first of a period.
+func (p *pulse) beat() bool {
 	if p.state.Load() == pulseBusy {
-		return
+		return false
 	}
 	if p.state.Swap(pulseBusy) == pulseOff {
 		p.timer.Reset(pulsePeriod)
 	}
+	return true
 }
 
-// tick is the timer's function.
+// tick is the timer's function. It ends the pulse when a period has passed
+// without a request, and none is being handled.
 func (p *pulse) tick() {
-	if p.state.CompareAndSwap(pulseOld, pulseOff) {
+	if !p.each() && p.state.CompareAndSwap(pulseOld, pulseOff) {
 		return
 	}
 	p.state.Store(pulseOld)

@@ -2,11 +2,12 @@ package fusefs
 
 import "testing"
 
-// TestPulse: the timer runs as long as requests come, and ends after a period
-// without any.
+// TestPulse: the timer runs as long as requests come or are being handled, and
+// ends after a period without.
 func TestPulse(t *testing.T) {
+	busy := false
 	var p pulse
-	p.init()
+	p.init(func() bool { return busy })
 	want := func(state uint32) {
 		t.Helper()
 		if got := p.state.Load(); got != state {
@@ -27,6 +28,12 @@ func TestPulse(t *testing.T) {
 	if !p.timer.Stop() {
 		t.Fatal("no timer while requests come")
 	}
+	busy = true
+	p.tick()
+	if !p.timer.Stop() {
+		t.Fatal("no timer while a request is being handled")
+	}
+	busy = false
 	p.tick()
 	want(pulseOff)
 	if p.timer.Stop() {

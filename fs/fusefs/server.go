@@ -6,7 +6,6 @@ import (
 	"log"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -24,8 +23,7 @@ type Server struct {
 	// set is what was agreed on at INIT; nil until then.
 	set  atomic.Pointer[settings]
 	slow slowPool
-
-	pulse pulse
+	crew crew
 
 	ready     chan struct{} // closed when INIT has been answered
 	readyOnce sync.Once
@@ -59,7 +57,7 @@ func newServer(dev device, t Tree, c Config) *Server {
 	if c.Trace != nil {
 		s.trace = &tracer{w: c.Trace}
 	}
-	s.pulse.init()
+	s.crew.init(s)
 	if c.Session != nil {
 		if s.err = s.setUp(c.Session); s.err == nil {
 			s.isReady()
@@ -87,23 +85,11 @@ func (s *Server) Serve() error {
 	if s.err != nil {
 		return errors.Join(s.err, s.dev.close())
 	}
-	n := s.cfg.readers()
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			errs[i] = s.readLoop()
-		}()
-	}
-	wg.Wait()
+	err := s.crew.serve()
 	s.slow.wait()
-	for _, err := range errs {
-		if err != nil { // all readers have the same trouble: one line is enough
-			_ = s.dev.close()
-			return err
-		}
+	if err != nil {
+		_ = s.dev.close()
+		return err
 	}
 	if err := s.dev.close(); err != nil {
 		return fmt.Errorf("close of /dev/fuse: %w", err)
@@ -139,35 +125,4 @@ func (s *Server) Session() *Session {
 // newWorker makes a reader's worker.
 func (s *Server) newWorker(b *buffers) *worker {
 	return &worker{s: s, shard: s.newShard(), out: b.out}
-}
-
-// readLoop is one reader. It ends with nil when the mount is gone.
-func (s *Server) readLoop() error {
-	b, err := newBuffers()
-	if err != nil {
-		return err
-	}
-	defer b.free()
-	w := s.newWorker(b)
-	for {
-		n, e := s.dev.read(b.in)
-		switch e {
-		case 0:
-		case syscall.EINTR, syscall.EAGAIN, syscall.ENOENT: // ENOENT: the request was withdrawn
-			continue
-		case syscall.ENODEV:
-			return nil
-		default:
-			return fmt.Errorf("/dev/fuse can't be read any more: %w", e)
-		}
-		s.pulse.beat()
-		k := w.handle(b.in[:n])
-		if k == 0 {
-			continue
-		}
-		w.send(k)
-		if w.op == &ops[opInit] && w.set == nil && s.set.Load() != nil {
-			s.isReady()
-		}
-	}
 }
