@@ -28,7 +28,7 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 	if v == 0 {
 		return fs.GetAttr(id, a)
 	}
-	if v == SetMtime {
+	if v == SetMtime && !fs.flushedOther(id, r, ch.Mtime) {
 		if e := fs.GetAttr(id, a); e != 0 || a.Mtime == ch.Mtime {
 			return e
 		}
@@ -45,8 +45,11 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 		}
 	}
 	return fs.change(id, func(i uint32, r *node.Rec, w at) syscall.Errno {
-		if e := fs.attrLocked(i, r, a); e != 0 {
-			return e
+		*a = Attr{Mode: uint32(r.Type) << 12}
+		if fs.hasOverride(0) || v&KillSuidgid != 0 {
+			if e := fs.attrLocked(i, r, a); e != 0 {
+				return e
+			}
 		}
 		if e := fs.changeOwner(w, r, v, ch, a); e != 0 {
 			return e
@@ -79,6 +82,17 @@ func (fs *FS) flushed(r *node.Rec, v uint32, ch *AttrChange) {
 	case v&SetMtimeNow != 0:
 		r.Clear(node.Flushed)
 	}
+}
+
+// flushedOther says that an upper file's mtime is known to be another one.
+func (fs *FS) flushedOther(id node.ID, r *node.Rec, t Time) bool {
+	if !fs.writeback() || !r.Has(node.Upper|node.Flushed) {
+		return false
+	}
+	l := fs.loc(id.Index())
+	l.RLock()
+	defer l.RUnlock()
+	return r.Has(node.Flushed) && t != Time{r.Mtime, r.MtimeNs}
 }
 
 // keepMtime puts the time back after a write. Whatever was newer than that
@@ -141,7 +155,8 @@ func (fs *FS) truncate(id node.ID, size uint64) syscall.Errno {
 }
 
 // changeOwner changes owner and mode, in that order: a chown clears suid and
-// capabilities, as it does on any file system. a is the state before.
+// capabilities, as it does on any file system. a is the state before; without
+// virtual ownership and KillSuidgid only its type is looked at.
 func (fs *FS) changeOwner(w at, r *node.Rec, v uint32, ch *AttrChange, a *Attr) syscall.Errno {
 	mode := a.Mode
 	if v&KillSuidgid != 0 {
