@@ -114,11 +114,17 @@ func run(c *config, progress func(string)) (*results, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	progress("making a file system and the layers")
+	unmount, err := freshDisk(dir)
+	if err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "disk")
 	defer func() {
 		_ = unix.Unmount(filepath.Join(dir, "mnt"), unix.MNT_DETACH) // in case a worker died
-		_ = exec.Command("rm", "-rf", "--one-file-system", dir).Run()
+		unmount()
 	}()
-	progress("making the layers")
 	if err := makeLayers(dir, c.size); err != nil {
 		return nil, err
 	}
@@ -128,7 +134,7 @@ func run(c *config, progress func(string)) (*results, error) {
 			for i := range c.variants {
 				v := c.variants[(i+round)%len(c.variants)] // nobody is always the first
 				progress(fmt.Sprintf("round %d of %d, %s, %s", round+1, c.rounds, mode, v.Name))
-				if err := r.measure(dir, mode, v); err != nil {
+				if err := r.measure(dir, fmt.Sprintf("%d-%s-%d", round, mode, i), mode, v); err != nil {
 					return nil, fmt.Errorf("%s, %s: %w", v.Name, mode, err)
 				}
 			}
@@ -138,8 +144,8 @@ func run(c *config, progress func(string)) (*results, error) {
 }
 
 // measure runs one worker process. What it starts inherits its CPU.
-func (r *results) measure(dir, mode string, v variant) error {
-	job, err := json.Marshal(job{Dir: dir, Variant: v, Size: r.config.size, CPU: r.config.cpu})
+func (r *results) measure(dir, id, mode string, v variant) error {
+	job, err := json.Marshal(job{Dir: dir, ID: id, Variant: v, Size: r.config.size, CPU: r.config.cpu})
 	if err != nil {
 		return err
 	}
