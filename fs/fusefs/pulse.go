@@ -20,7 +20,7 @@ type pulse struct {
 	each  func() (busy bool)
 }
 
-const pulsePeriod = 2 * time.Millisecond
+const pulsePeriod = 4 * time.Millisecond
 
 // The states of a pulse.
 const (
