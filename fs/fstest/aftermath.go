@@ -93,6 +93,9 @@ func aftermath(t *testing.T, m *Mount) {
 		if d := Diff("first", timeless(view), "second", timeless(again)); d != "" {
 			t.Error(d)
 		}
+		if m.v.Who != Root {
+			view, again = unsynced(view), unsynced(again)
+		}
 		t.Run("to the nanosecond", func(t *testing.T) {
 			if d := Diff("first", view, "second", again); d != "" {
 				t.Errorf("%.3000s", d)
@@ -120,6 +123,18 @@ func whileKnown(s map[string]string) map[string]string {
 	for p, d := range out {
 		if strings.Contains(p, "/known-") {
 			out[p] = nlinkField.ReplaceAllString(d, "")
+		}
+	}
+	return out
+}
+
+// unsynced takes the times from files that only syncfs wrote back: in a user
+// namespace the kernel's own threads send the data and can't send the time.
+func unsynced(s map[string]string) map[string]string {
+	out := maps.Clone(s)
+	for p, d := range out {
+		if strings.Contains(p, "/synced-") {
+			out[p] = mtimeField.ReplaceAllString(d, "")
 		}
 	}
 	return out

@@ -195,15 +195,15 @@ func trapsCases() []Case {
 		},
 		{
 			Name:  "dirty data is where the upper's readers look after syncfs",
-			Lower: Tree{"f": File("x")}, Needs: NeedUnion,
+			Lower: Tree{"synced-f": File("x")}, Needs: NeedUnion,
 			Run: func(_ *testing.T, e *Env) {
-				fd := e.open("f", unix.O_RDWR)
+				fd := e.open("synced-f", unix.O_RDWR)
 				e.pwrite(fd, strings.Repeat("dirty", 1000), 0)
 				e.ok(unix.Syncfs(fd))
 				// From Linux 6.18 on syncfs starts the writing of a FUSE mount
 				// but doesn't wait for it.
 				e.eventually(func() bool {
-					b, err := os.ReadFile(e.Upper("f"))
+					b, err := os.ReadFile(e.Upper("synced-f"))
 					return err == nil && string(b) == strings.Repeat("dirty", 1000)
 				}, "the data never got to the upper file")
 			},
