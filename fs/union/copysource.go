@@ -55,10 +55,15 @@ func (fs *FS) openSource(i uint32, r *node.Rec, w at, c *copied) (e syscall.Errn
 				return e
 			}
 			defer d.release()
-			c.src, e = fs.openLower(d.dir.fd, d.name)
+			w = d
+		}
+		if c.src, e = fs.openLower(w.dir.fd, w.name); e != 0 {
 			return e
 		}
-		c.src, e = fs.openLower(w.dir.fd, w.name)
+		if e = fs.whole(c.src); e != 0 {
+			sys.Close(c.src)
+			c.src = -1
+		}
 		return e
 	}
 	c.isDir = typ == unix.S_IFDIR

@@ -32,6 +32,9 @@ type dir struct {
 	impure bool // the upper directory is marked so already
 	xmark  bool // the upper directory is marked opaque=x already
 	defACL int8 // the upper directory has a default ACL: 0 unknown, 1 no, 2 yes
+	// redirect is what the upper directory's mark says, as a path that begins
+	// with a slash; "" when it has none.
+	redirect string
 
 	// stack are the lower directories, top first; nil: not looked for yet.
 	stack  atomic.Pointer[[]below]

@@ -54,6 +54,10 @@ func (fs *FS) fileFD(id node.ID, write bool) (pinned, syscall.Errno) {
 	if e != 0 {
 		return pinned{}, e
 	}
+	if e := fs.whole(fd); e != 0 {
+		sys.Close(fd)
+		return pinned{}, e
+	}
 	return fs.fds.put(k, fd), 0
 }
 

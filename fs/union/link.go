@@ -62,6 +62,9 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 		l.Lock()
 		r := fs.t.Rec(id.Index())
 		fs.t.AddLink(id.Index(), k)
+		if f.path != "" && in.Flags&node.Meta != 0 {
+			fs.metaPaths.set(id, f.path)
+		}
 		if n := fs.lost.take(k); n != 0 {
 			r.Delta = n
 			r.Set(node.Sticky)

@@ -98,7 +98,7 @@ func (fs *FS) whereIn(i uint32, r *node.Rec, layer uint16) (at, syscall.Errno) {
 		p, e := fs.dirFD(r.Parent(), 0)
 		return at{p, fs.t.Name(r)}, e
 	default:
-		if r.Has(node.Meta) {
+		if r.Has(node.Meta) && layer == r.Data {
 			if path := fs.metaPaths.get(fs.t.ID(i)); path != "" {
 				return fs.wherePath(i, layer, path)
 			}

@@ -3,7 +3,6 @@ package union
 import (
 	"syscall"
 
-	"github.com/plyfs/plyfs/fs/dialect"
 	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
@@ -208,7 +207,7 @@ func (fs *FS) awaitDir(id node.ID) syscall.Errno {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.ready.Load() {
-		if fs.needsStack(fs.t.Rec(id.Index()).Has(node.Upper), n.cand) {
+		if fs.needsStack(n) {
 			if e := fs.loadStack(n); e != 0 {
 				return e
 			}
@@ -216,84 +215,6 @@ func (fs *FS) awaitDir(id node.ID) syscall.Errno {
 		n.ready.Store(true)
 	}
 	return 0
-}
-
-// readsMeta says whether overlay.metacopy has a meaning: the kernel does not
-// accept it in a userxattr mount.
-func (fs *FS) readsMeta() bool { return fs.ns == dialect.NSTrusted || fs.o.Metacopy }
-
-// findData finds where the data of a metacopy file is. Without any it is EIO:
-// the zeros of the empty file must never be served.
-//
-// Analogous to fs/overlayfs/namei.c:ovl_lookup() for metacopy.
-func (fs *FS) findData(d *dir, name string, dirfd int, f *found) syscall.Errno {
-	meta, redirect, e := fs.metaMarks(dirfd, name)
-	if e != 0 || !meta {
-		return e
-	}
-	if redirect != "" {
-		return fs.redirectedData(redirect, f)
-	}
-	for _, b := range *d.stack.Load() {
-		if b.layer <= f.layer {
-			continue
-		}
-		p, e := fs.dirFD(d.i, b.layer)
-		if e != 0 {
-			return e
-		}
-		var st sys.Stat
-		e = sys.StatAt(p.fd, name, &st)
-		if e == unix.ENOENT {
-			p.release()
-			continue
-		}
-		if e != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
-			p.release()
-			return unix.EIO
-		}
-		more := false
-		if !fs.layers[b.layer].bottom {
-			more, redirect, e = fs.metaMarks(p.fd, name)
-		}
-		p.release()
-		if e != 0 {
-			return e
-		}
-		if !more {
-			f.meta, f.data = true, b.layer
-			f.attr.Blocks = uint64(st.Blocks)
-			return 0
-		}
-		if redirect != "" {
-			return fs.redirectedData(redirect, f)
-		}
-	}
-	return unix.EIO
-}
-
-// metaMarks reads overlay.metacopy and the redirect that may go with it.
-func (fs *FS) metaMarks(dirfd int, name string) (meta bool, redirect string, e syscall.Errno) {
-	var buf [128]byte
-	n, e := sys.GetXattr(dirfd, name, fs.ns.Metacopy(), buf[:])
-	if e == unix.ENODATA || e == unix.EOPNOTSUPP || e == unix.EPERM {
-		return false, "", 0
-	}
-	if e != 0 {
-		return false, "", unix.EIO
-	}
-	if dialect.ParseMetacopy(buf[:n]) != nil {
-		return false, "", unix.EIO
-	}
-	v, e := sys.ReadXattr(dirfd, name, fs.ns.Redirect())
-	if e != 0 {
-		return true, "", 0
-	}
-	path, _, err := dialect.ParseRedirect(v)
-	if err != nil {
-		return false, "", unix.EINVAL
-	}
-	return true, path, 0
 }
 
 // same says whether the node still is what its lower layer has under the

@@ -37,8 +37,8 @@ func (fs *FS) prepareDir(id node.ID) syscall.Errno {
 			fs.renameMu.RUnlock()
 			return 0
 		}
-		path, e := fs.lowerPath(id.Index(), s[0].layer)
-		long = e != 0 || len(path) >= redirectMax
+		path, e := fs.seekPath(id.Index())
+		long = e != 0 || len(path) > redirectMax
 		if fs.redirects() && !long {
 			fs.renameMu.RUnlock()
 			return 0
@@ -60,17 +60,19 @@ func (fs *FS) prepareDir(id node.ID) syscall.Errno {
 
 // setRedirect writes where the lowers of a directory are. The path is from the
 // root of the layers, as the kernel writes it across directories.
-func (fs *FS) setRedirect(d *dir, r *node.Rec, fd int, n uint16) syscall.Errno {
-	path, e := fs.lowerPath(d.i, n)
+func (fs *FS) setRedirect(d *dir, fd int) syscall.Errno {
+	path, e := fs.seekPath(d.i)
 	if e != 0 {
 		return e
 	}
-	path = "/" + path[:len(path)-1]
 	if len(path) > redirectMax {
 		return unix.EXDEV
 	}
-	_ = r
-	return sys.SetXattr(fd, "", fs.ns.Redirect(), []byte(path), 0)
+	e = sys.SetXattr(fd, "", fs.ns.Redirect(), []byte(path), 0)
+	if e == 0 {
+		d.redirect = path
+	}
+	return e
 }
 
 // each visits the children of a directory with no lock held, each looked up for the

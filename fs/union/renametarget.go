@@ -97,8 +97,8 @@ func (fs *FS) fitIn(r *node.Rec, src, dst *side) syscall.Errno {
 		return e
 	}
 	defer p.release()
-	if s := d.stack.Load(); len(*s) > 0 {
-		return fs.setRedirect(d, r, p.fd, (*s)[0].layer)
+	if len(*d.stack.Load()) > 0 {
+		return fs.setRedirect(d, p.fd)
 	}
 	if len(*dst.d.stack.Load()) > 0 {
 		return fs.setOpaque(p.fd)

@@ -26,19 +26,31 @@ func (fs *FS) follows() bool {
 }
 
 // needsStack says whether the directory's attributes depend on its marks: with
-// one layer only and no redirect possible they don't.
-func (fs *FS) needsStack(upper bool, cand []uint16) bool {
-	n := len(cand)
-	if upper {
-		n++
-	}
-	if n > 1 {
+// one layer only, and no redirect that is followed or refused, they don't.
+func (fs *FS) needsStack(d *dir) bool {
+	r := fs.t.Rec(d.i)
+	layer := uint16(0)
+	switch n := len(d.cand); {
+	case r.Has(node.Upper) && n > 0 || n > 1:
 		return true
+	case !r.Has(node.Upper) && n == 1:
+		layer = d.cand[0]
 	}
-	if !fs.follows() {
+	return fs.redirected(d, layer)
+}
+
+// redirected says whether a redirect of the directory's part in a layer
+// counts: if there is nothing below, it is not looked at.
+func (fs *FS) redirected(d *dir, layer uint16) bool {
+	if fs.follows() {
+		return !fs.layers[layer].bottom
+	}
+	parent := fs.dirs.get(fs.t.Rec(d.i).LowerParent())
+	if parent == nil || parent.stack.Load() == nil {
 		return false
 	}
-	return upper || (n == 1 && !fs.layers[cand[0]].bottom)
+	s := *parent.stack.Load()
+	return len(s) > 0 && s[len(s)-1].layer > layer
 }
 
 // loadStack finds the lower directories that are merged into d.
@@ -51,7 +63,8 @@ func (fs *FS) loadStack(d *dir) syscall.Errno {
 	}
 	r := fs.t.Rec(d.i)
 	s := []below{}
-	next := candidates{layers: d.cand}
+	c := chase{isDir: true}
+	layers := d.cand
 	if r.Has(node.Upper) && !r.Has(node.Dead) {
 		p, e := fs.dirFD(d.i, 0)
 		if e != 0 {
@@ -60,38 +73,25 @@ func (fs *FS) loadStack(d *dir) syscall.Errno {
 		m := fs.readMarks(p.fd)
 		p.release()
 		d.impure, d.xmark = m.impure, m.xwh
-		if e := fs.step(&m, &next, d, 0); e != 0 {
+		if e := fs.step(&c, &m, d, 0, &layers); e != 0 {
 			return e
 		}
-	}
-	for len(next.layers) > 0 {
-		b := below{layer: next.layers[0], path: next.path}
-		next.layers = next.layers[1:]
-		fd, e := fs.openCandidate(d, r, b, next.rel)
-		if e == unix.ENOENT && (next.path != "" || next.rel != "") {
-			continue
-		}
-		if e == unix.ENOTDIR || e == unix.ELOOP || e == unix.ENOENT {
-			break // something else is in the way: it hides what is below
-		}
-		if e != 0 {
-			return e
-		}
-		if next.rel != "" {
-			// From here on the directory is reached by the parent's path in
-			// that layer: keep it as a path of its own.
-			path, e := fs.lowerPath(r.LowerParent(), b.layer)
-			if e != 0 {
-				sys.Close(fd)
+		if c.moved {
+			if d.redirect, e = fs.absolute(&c, r); e != 0 {
 				return e
 			}
-			b.path = path + next.rel
 		}
-		m := fs.readMarks(fd)
-		b.xwh = m.xwh
-		fs.fds.put(fs.key(d.i, b.layer, kindDir), fd).release()
-		s = append(s, b)
-		if e := fs.step(&m, &next, d, b.layer); e != 0 {
+	}
+	for len(layers) > 0 && !c.stop {
+		b := below{layer: layers[0]}
+		layers = layers[1:]
+		var e syscall.Errno
+		if c.moved {
+			e = fs.seekBelow(&c, r, d, &b, &layers, &s)
+		} else {
+			e = fs.stepBelow(&c, r, d, &b, &layers, &s)
+		}
+		if e != 0 {
 			return e
 		}
 	}
@@ -99,67 +99,86 @@ func (fs *FS) loadStack(d *dir) syscall.Errno {
 	return 0
 }
 
-// candidates is where to look next.
-type candidates struct {
-	layers []uint16
-	path   string // absolute redirect, without the leading slash
-	rel    string // relative redirect: another name in the same parent
-}
-
-// step applies the marks of a directory to what is looked at below it.
-func (fs *FS) step(m *marks, next *candidates, d *dir, layer uint16) syscall.Errno {
-	if m.opaque {
-		next.layers = nil
+// stepBelow adds a part that has the directory's own name, as the parent's
+// index says.
+func (fs *FS) stepBelow(c *chase, r *node.Rec, d *dir, b *below, layers *[]uint16, s *[]below) syscall.Errno {
+	p, e := fs.dirFD(r.LowerParent(), b.layer)
+	if e != 0 {
+		return e
+	}
+	fd, e := fs.fds.open(func() (int, syscall.Errno) { return sys.OpenDir(p.fd, fs.t.LowerName(r)) })
+	p.release()
+	if e == unix.ENOTDIR || e == unix.ELOOP || e == unix.ENOENT {
+		c.stop = true // something else is in the way: it hides what is below
 		return 0
 	}
-	if m.redirect == nil || !fs.follows() || (layer != 0 && fs.layers[layer].bottom) {
-		return m.bad
+	if e != 0 {
+		return e
 	}
-	path, abs, err := dialect.ParseRedirect(m.redirect)
-	if err != nil {
-		return unix.EINVAL
+	m := fs.readMarks(fd)
+	b.xwh = m.xwh
+	fs.fds.put(fs.key(d.i, b.layer, kindDir), fd).release()
+	*s = append(*s, *b)
+	return fs.step(c, &m, d, b.layer, layers)
+}
+
+// seekBelow adds a part that a redirect leads to, if the layer has one.
+func (fs *FS) seekBelow(c *chase, r *node.Rec, d *dir, b *below, layers *[]uint16, s *[]below) syscall.Errno {
+	path, e := fs.pathIn(c, r.LowerParent(), b.layer)
+	if e != 0 {
+		return e
 	}
-	var stack []below
-	if abs {
-		next.path, next.rel = path[1:], ""
-		stack = *fs.dirs.get(node.Root.Index()).stack.Load()
-	} else {
-		if next.path != "" {
-			next.path = parentPath(next.path) + path
-		} else {
-			next.rel = path
-		}
-		parent := fs.dirs.get(fs.t.Rec(d.i).LowerParent())
-		if parent == nil || parent.stack.Load() == nil {
-			return unix.EIO
-		}
-		stack = *parent.stack.Load()
+	inParent := c.name[0] != '/'
+	fd, xwh, e := fs.seek(c, r.LowerParent(), b.layer)
+	if e != 0 {
+		return e
 	}
-	next.layers = nil
-	for _, b := range stack {
-		if b.layer > layer {
-			next.layers = append(next.layers, b.layer)
-		}
+	if fd >= 0 {
+		b.xwh, b.path = xwh, path
+		fs.fds.put(fs.key(d.i, b.layer, kindDir), fd).release()
+		*s = append(*s, *b)
+	}
+	if inParent && c.name[0] == '/' {
+		*layers = fs.layersBelow(c, nil, b.layer)
 	}
 	return 0
 }
 
-func (fs *FS) openCandidate(d *dir, r *node.Rec, b below, rel string) (int, syscall.Errno) {
-	return fs.fds.open(func() (int, syscall.Errno) {
-		if b.path != "" {
-			return sys.OpenBeneath(fs.layers[b.layer].fd, b.path, unix.O_PATH|unix.O_DIRECTORY)
-		}
-		name := rel
-		if name == "" {
-			name = fs.t.LowerName(r)
-		}
-		p, e := fs.dirFD(r.LowerParent(), b.layer)
-		if e != 0 {
-			return -1, e
-		}
-		defer p.release()
-		return sys.OpenDir(p.fd, name)
-	})
+// step applies the marks of a part with the directory's own name to what is
+// looked at below it.
+func (fs *FS) step(c *chase, m *marks, d *dir, layer uint16, layers *[]uint16) syscall.Errno {
+	switch {
+	case m.opaque:
+		c.stop = true
+		return 0
+	case m.bad != 0 || m.redirect == nil || !fs.redirected(d, layer):
+		return m.bad
+	case !fs.follows():
+		return unix.EPERM // to show it as if it had none would show another's files
+	}
+	if _, e := c.redirect("", m.redirect, ""); e != 0 {
+		return e
+	}
+	*layers = fs.layersBelow(c, fs.dirs.get(fs.t.Rec(d.i).LowerParent()), layer)
+	return 0
+}
+
+// pathIn is the path in a layer, from its root, of what is looked for.
+func (fs *FS) pathIn(c *chase, parent uint32, layer uint16) (string, syscall.Errno) {
+	if c.name[0] == '/' {
+		return c.name[1:], 0
+	}
+	path, e := fs.lowerPath(parent, layer)
+	return path + c.name, e
+}
+
+// absolute is the name that is looked for as a path from the root.
+func (fs *FS) absolute(c *chase, r *node.Rec) (string, syscall.Errno) {
+	if c.name[0] == '/' {
+		return c.name, 0
+	}
+	path, e := fs.seekPath(r.LowerParent())
+	return path + "/" + c.name, e
 }
 
 // lowerPath is the path of a directory in a lower layer, with a slash at its
@@ -180,15 +199,6 @@ func (fs *FS) lowerPath(i uint32, layer uint16) (string, syscall.Errno) {
 		i = r.LowerParent()
 	}
 	return path, 0
-}
-
-func parentPath(p string) string {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] == '/' {
-			return p[:i+1]
-		}
-	}
-	return ""
 }
 
 // merged says whether the directory has parts in several layers; the kernel

@@ -21,6 +21,7 @@ func (s *Stand) KernelPicture(lowers ...string) *treedump.Tree {
 	if s.UserNS {
 		o += ",userxattr"
 	}
+	o += s.KernelOptions
 	dir := s.Mkdir("kernel")
 	if err := unix.Mount("overlay", dir, "overlay", unix.MS_RDONLY, o); err != nil {
 		s.Logf("the kernel does not mount %s: %v", o, err)

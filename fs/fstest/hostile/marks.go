@@ -112,12 +112,66 @@ func garbageRecords(s *Stand) {
 	s.Unmount()
 }
 
+// metacopyChains: the data of a metacopy file is where the kernel finds it,
+// through redirects, and where the kernel finds none there is none.
+func metacopyChains(s *Stand) {
+	s.KernelOptions = ",metacopy=on,redirect_dir=on"
+	hollow := func(p, redirect string) {
+		s.Write(p, "")
+		s.must(os.Truncate(s.Path(p), 10))
+		s.Xattr(p, "metacopy", "")
+		if redirect != "" {
+			s.Xattr(p, "redirect", redirect)
+		}
+	}
+	for _, d := range []string{"", "dir/", "other/"} {
+		for _, n := range []string{"a", "b", "c", "d"} {
+			s.Write("l4/"+d+n, fmt.Sprintf("%-10.10s", "l4 "+d+n))
+		}
+	}
+	s.Write("l3/dir/only3", "l3  only3 ")
+	hollow("l1/a", "")
+	hollow("l1/b", "a")
+	hollow("l2/b", "/dir/b")
+	hollow("l1/c", "/dir/c")
+	hollow("l2/dir/c", "d")
+	hollow("l1/dir/d", "/moved/d")
+	s.Mkdir("l2/moved")
+	s.Xattr("l2/moved", "redirect", "/other")
+	hollow("l1/dir/a", "/dir/only3")
+	hollow("l1/dir/gone", "/dir/nowhere")
+	hollow("l2/dir/only3", "")
+	hollow("l4/bottom", "")
+	hollow("l1/over-dir", "")
+	s.Mkdir("l2/over-dir")
+	s.Write("l3/over-dir", "hidden")
+	hollow("l1/bad", "dir/a")
+	s.Mount([]string{"l1", "l2", "l3", "l4"})
+	bottom := s.Mnt + "/bottom"
+	if _, err := os.ReadFile(bottom); !isErrno(err, unix.EIO) {
+		s.Errorf("a metacopy file in the bottom layer reads with %v, want EIO", err)
+	}
+	if err := s.Ask("append", func() error { return appendSync(bottom, "x") }); err == nil {
+		s.Errorf("a metacopy file in the bottom layer is copied up as zeros")
+	}
+	s.within("its removal", func() error { return os.Remove(bottom) })
+	s.must(os.Remove(s.Path("l4/bottom")))
+	s.LikeKernel("l1", "l2", "l3", "l4")
+	s.Unmount()
+}
+
 // metacopyWithoutData: a file whose data is said to be in a lower layer that
 // does not have it fails. It never reads as zeros.
 func metacopyWithoutData(s *Stand) {
-	s.Mkdir("l")
-	s.Mkdir("l/dir")
-	for _, p := range []string{"gone", "dir", "long", "up"} {
+	s.Write("l/dir/x", "x")
+	s.Write("l/data", "data data ")
+	files := []string{"gone", "dir", "long", "up"}
+	want := unix.EIO
+	if s.UserNS {
+		files = append(files, "data") // the kernel follows none in this mode
+		want = unix.EPERM
+	}
+	for _, p := range files {
 		f := "upper/" + p
 		s.must(os.WriteFile(s.Path(f), nil, 0o644))
 		s.must(os.Truncate(s.Path(f), 4096))
@@ -127,7 +181,7 @@ func metacopyWithoutData(s *Stand) {
 	s.Xattr("upper/long", "metacopy", "\x00\x10\x00\x01short")
 	s.Write("outside", strings.Repeat("secret ", 600))
 	s.Mount([]string{"l"})
-	for _, p := range []string{"gone", "dir", "long", "up"} {
+	for _, p := range files {
 		var b []byte
 		err := s.Ask("read "+p, func() (err error) {
 			b, err = os.ReadFile(s.Mnt + "/" + p)
@@ -135,6 +189,9 @@ func metacopyWithoutData(s *Stand) {
 		})
 		if err == nil {
 			s.Errorf("%s has no data and reads as %d bytes %.20q", p, len(b), b)
+		}
+		if p != "up" && !isErrno(err, want) {
+			s.Errorf("%s gives %v, want %v", p, err, want)
 		}
 		_ = s.Ask("chmod "+p, func() error { return os.Chmod(s.Mnt+"/"+p, 0o600) })
 		_ = s.Ask("append "+p, func() error { return appendTo(s.Mnt+"/"+p, "x") })

@@ -22,11 +22,53 @@ func redirectLoops(s *Stand) {
 		s.Xattr(l+"/down", "redirect", "/down/in")
 	}
 	s.Mount([]string{"l1", "l2", "l3"})
-	if s.UserNS {
-		s.Picture() // the kernel follows no redirect there
-	} else {
-		s.LikeKernel("l1", "l2", "l3")
+	s.LikeKernel("l1", "l2", "l3")
+	s.Unmount()
+}
+
+// redirectComposes: a redirect that leads through redirected, opaque, hidden and odd
+// directories is put together as the kernel does it.
+func redirectComposes(s *Stand) {
+	lowers := []string{"l1", "l2", "l3", "l4"}
+	for _, l := range lowers {
+		for _, d := range []string{"one/sub/in", "two/sub/in", "three/sub/in", "sub", "four/in"} {
+			s.Write(l+"/"+d+"/"+l, l)
+		}
+		s.Write(l+"/file", "x")
 	}
+	s.Xattr("l1/one", "redirect", "/two")
+	s.Xattr("l2/two", "redirect", "/three")
+	s.Xattr("l1/sub", "redirect", "/one/sub")
+	s.Xattr("l2/one/sub", "redirect", "/three/sub")
+	s.Xattr("l3/three", "redirect", "/four")
+	s.Xattr("l1/two/sub", "redirect", "in")
+	s.Xattr("l2/two/sub/in", "redirect", "/three/sub")
+	s.Xattr("l3/three/sub", "opaque", "y")
+	s.Xattr("l1/three", "redirect", "/file/in")
+	s.Xattr("l1/four", "redirect", "/nowhere/in")
+	s.Xattr("l2/four/in", "redirect", "/one/sub/in")
+	s.Xattr("l2/four", "opaque", "y")
+	s.Mount(lowers)
+	s.LikeKernel(lowers...)
+	s.Unmount()
+}
+
+// redirectHidden: what a whiteout hides, no redirect brings back.
+func redirectHidden(s *Stand) {
+	for _, l := range []string{"l1", "l2", "l3"} {
+		s.Write(l+"/old/"+l, l)
+		s.Write(l+"/dir/old/"+l, l)
+		s.Write(l+"/new/in-"+l, l)
+	}
+	s.Xattr("l1/new", "redirect", "/old")
+	s.Write("l1/new2/x", "x")
+	s.Xattr("l1/new2", "redirect", "/dir/old")
+	s.must(os.RemoveAll(s.Path("l2/old")))
+	s.must(os.RemoveAll(s.Path("l2/dir")))
+	s.must(unix.Mknod(s.Path("l2/old"), unix.S_IFCHR, 0))
+	s.must(unix.Mknod(s.Path("l2/dir"), unix.S_IFCHR, 0))
+	s.Mount([]string{"l1", "l2", "l3"})
+	s.LikeKernel("l1", "l2", "l3")
 	s.Unmount()
 }
 

@@ -25,6 +25,8 @@ type Stand struct {
 	Mnt         string
 	Upper, Work string
 	UserNS      bool
+	// KernelOptions are more mount options for the kernel to compare with.
+	KernelOptions string
 
 	bin  string
 	cmd  *exec.Cmd
