@@ -204,11 +204,10 @@ func (fs *FS) lowerPath(i uint32, layer uint16) (string, syscall.Errno) {
 // merged says whether the directory has parts in several layers; the kernel
 // reports a link count of 1 then.
 func (fs *FS) merged(r *node.Rec, d *dir) bool {
-	s := d.stack.Load()
-	if s == nil {
-		return false
+	n := len(d.cand) // what is not loaded did not matter before a copy-up
+	if s := d.stack.Load(); s != nil {
+		n = len(*s)
 	}
-	n := len(*s)
 	if r.Has(node.Upper) {
 		n++
 	}

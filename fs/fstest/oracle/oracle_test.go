@@ -111,6 +111,38 @@ func TestSequencesInUserNS(t *testing.T) {
 	}
 }
 
+// TestKnown plays what failed once.
+func TestKnown(t *testing.T) {
+	if nsbox.Enter(t, nsbox.Mounts) {
+		replay(t, RootMode(), plyfs)
+	}
+}
+
+// TestKnownInUserNS is the same without rights.
+func TestKnownInUserNS(t *testing.T) {
+	if nsbox.Enter(t, nsbox.User) {
+		replay(t, UserMode(), plyfsInUserNS)
+	}
+}
+
+func replay(t *testing.T, mode *Mode, subject func(testing.TB) Filesystem) {
+	if err := TakeThread(); err != nil {
+		t.Fatal(err)
+	}
+	w := world(t, mode, subject(t))
+	for _, k := range Knowns {
+		if mode.UserXattr && k.Root {
+			continue
+		}
+		t.Run(k.Name, func(t *testing.T) {
+			if err := TakeThread(); err != nil {
+				t.Fatal(err)
+			}
+			w.Replay(t, k.Over, k.Look, k.Ops)
+		})
+	}
+}
+
 // TestSoak goes on for half as long as PLYFS_SOAK says: 1h or the like.
 func TestSoak(t *testing.T) {
 	d := soak(t)

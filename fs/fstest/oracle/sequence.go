@@ -26,7 +26,7 @@ type World struct {
 // sequence is one being played.
 type sequence struct {
 	*World
-	t     *rapid.T
+	t     told
 	setup Setup
 	base  string
 	k, p  *Side
@@ -35,25 +35,52 @@ type sequence struct {
 	stop  *Difference      // ended early, for this reason
 }
 
+// told is who is told what went wrong: rapid's T or testing's.
+type told interface {
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // Run plays one sequence. It fails t at the first disagreement.
 func (w *World) Run(t *rapid.T) {
-	s := &sequence{World: w, t: t, setup: setupGen(w.Mode).Draw(t, "over")}
-	if err := s.open(); err != nil {
-		s.close()
-		t.Fatalf("set-up: %v", err)
-	}
+	s := w.begin(t, setupGen(w.Mode).Draw(t, "over"))
 	defer s.close()
 	if rapid.IntRange(0, 3).Draw(t, "look first") == 1 {
 		s.compare("before the first operation", true)
 	}
 	for range rapid.IntRange(5, 40).Draw(t, "operations") {
-		s.step()
-		if s.stop != nil {
+		o := opGen(w.Mode, s.setup.Disk, survey(s.k.Args.Dir)).Draw(t, "op")
+		if s.step(o); s.stop != nil {
 			t.Logf("ended early: %s", s.stop.Name)
 			return
 		}
 	}
 	s.finish()
+}
+
+// Replay plays a sequence that was written down: one that failed once. With look, all is
+// looked at before the first operation.
+func (w *World) Replay(t told, over Setup, look bool, ops []Op) {
+	s := w.begin(t, over)
+	defer s.close()
+	if look {
+		s.compare("before the first operation", true)
+	}
+	for _, o := range ops {
+		if s.step(o); s.stop != nil {
+			t.Fatalf("ended early: %s", s.stop.Name)
+		}
+	}
+	s.finish()
+}
+
+func (w *World) begin(t told, over Setup) *sequence {
+	s := &sequence{World: w, t: t, setup: over}
+	if err := s.open(); err != nil {
+		s.close()
+		t.Fatalf("set-up: %v", err)
+	}
+	return s
 }
 
 // open builds the layers and mounts both sides.
@@ -114,9 +141,8 @@ func (s *sequence) close() {
 	_ = os.RemoveAll(s.base)
 }
 
-// step draws one operation and plays it on both sides.
-func (s *sequence) step() {
-	o := opGen(s.Mode, s.setup.Disk, survey(s.k.Args.Dir)).Draw(s.t, "op")
+// step plays one operation on both sides.
+func (s *sequence) step(o Op) {
 	switch {
 	case o.Kind == opSwap && !s.setup.Links, o.Kind == opCommit && !s.setup.Links && !s.k.linked() && !s.p.linked():
 		s.remount(o.Kind)

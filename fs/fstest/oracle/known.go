@@ -1,0 +1,74 @@
+package oracle
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// Known is a sequence that failed once, made as short as it goes: what was
+// drawn by chance may not be drawn again.
+type Known struct {
+	Name string
+	Root bool // needs what only root's mode has
+	Over Setup
+	Look bool // at all, before the first operation
+	Ops  []Op
+}
+
+// dir, file and whiteout are items of a layer.
+func dir(path string, xattrs ...Xattr) Item {
+	return Item{Path: path, Type: unix.S_IFDIR, Mode: 0o755, Time: 1e9, Xattrs: xattrs}
+}
+
+func file(path string, xattrs ...Xattr) Item {
+	return Item{Path: path, Type: unix.S_IFREG, Mode: 0o644, Time: 1e9, Content: Content{Tag: 'F', Size: 100}, Xattrs: xattrs}
+}
+
+func whiteout(path string) Item { return Item{Path: path, Type: unix.S_IFCHR, Time: 1e9} }
+
+func redirect(to string) Xattr { return Xattr{RootMode().Prefix() + "redirect", to} }
+
+// Knowns are all of them.
+var Knowns = []Known{
+	{
+		Name: "a directory that is merged since its copy-up",
+		Over: Setup{Lower: []Layer{{}, {dir("b"), dir("b/b"), dir("b/b/c"), dir("b/b/d")}}},
+		Ops:  []Op{{Kind: opSetxattr, Path: "b/b", Name: "user.one", Value: "1", Flags: unix.XATTR_REPLACE}},
+	},
+	{
+		Name: "rename out of a redirected directory",
+		Root: true,
+		Over: Setup{Redirect: true, Lower: []Layer{
+			{dir("p", redirect("/q")), whiteout("q")},
+			{dir("q"), dir("q/c"), file("q/c/f"), dir("p"), dir("p/c"), file("p/c/wrong")},
+		}},
+		Ops: []Op{{Kind: opRename, Path: "p/c", To: "z"}, {Kind: opCreate, Path: "z/new", Flags: unix.O_WRONLY, Mode: 0o644, Len: 5, Tag: 'N'}},
+	},
+	{
+		Name: "xattr whiteouts behind a redirect into the bottom layer",
+		Root: true,
+		Over: Setup{Redirect: true, Lower: []Layer{
+			{dir("d"), file("d/f")},
+			{
+				{Path: "d", Type: unix.S_IFDIR, Mode: 0o755, Time: 1e9, Opaque: "x"},
+				{Path: "d/e", Type: unix.S_IFREG, Mode: 0o644, Time: 1e9, XWhite: true},
+			},
+		}},
+		Ops: []Op{{Kind: opRename, Path: "d", To: "b"}, {Kind: opRemount}, {Kind: opReaddir, Path: "b"}},
+	},
+	{
+		Name: "rename of a directory that another layer hides under its old name",
+		Root: true,
+		Over: Setup{Redirect: true, Lower: []Layer{
+			{dir("new", redirect("/old")), file("new/above"), {Path: "old", Type: unix.S_IFDIR, Mode: 0o755, Time: 1e9, Opaque: "y"}, file("old/other")},
+			{dir("old"), file("old/below"), dir("old/sub"), file("old/sub/f")},
+		}},
+		Look: true,
+		Ops: []Op{
+			{Kind: opRename, Path: "new/sub", To: "sub"},
+			{Kind: opRename, Path: "new", To: "newer"},
+			{Kind: opRename, Path: "newer", To: "newest"},
+			{Kind: opRemount},
+			{Kind: opRename, Path: "sub", To: "newest/sub"},
+		},
+	},
+}
