@@ -40,7 +40,7 @@ func doctor(args []string) error {
 		return nil
 	}
 	if len(rest) > 0 {
-		return cli.Usagef("plyfs doctor takes no argument, and got %s", rest[0])
+		return fmt.Errorf("plyfs doctor takes no argument, and got %s", rest[0])
 	}
 	asJSON := false
 	for _, f := range flags {
@@ -50,7 +50,7 @@ func doctor(args []string) error {
 		case "text":
 			asJSON = false
 		default:
-			return cli.Usagef("unknown format %q: text and json are there", f.Value)
+			return fmt.Errorf("unknown format %q: text and json are there", f.Value)
 		}
 	}
 	findings := examine()

@@ -68,7 +68,7 @@ func fsck(args []string) error {
 		}
 	}
 	if format != "text" && format != "json" {
-		return cli.Usagef("unknown format %q: text and json are there", format)
+		return fmt.Errorf("unknown format %q: text and json are there", format)
 	}
 	rep := fsckReport{Upper: upper, Findings: []fsckFinding{}}
 	worst, err := check(upper, work, &rep, func(f dialect.Finding) {

@@ -37,7 +37,7 @@ func run(argv []string) error {
 	}
 	if len(args) == 0 {
 		fmt.Print(overview())
-		return cli.Silent(cli.ExitUsage)
+		return cli.Silent(cli.ExitFailure)
 	}
 	v, ok := findVerb(args[0])
 	if !ok {
@@ -94,7 +94,7 @@ func unknownVerb(name string) error {
 		names = append(names, v.name)
 	}
 	if near := layer.Nearest(name, names); near != "" {
-		return cli.Usagef("unknown verb %q; did you mean %s?", name, near)
+		return fmt.Errorf("unknown verb %q; did you mean %s?", name, near)
 	}
-	return cli.Usagef("unknown verb %q; plyfs help lists the verbs", name)
+	return fmt.Errorf("unknown verb %q; plyfs help lists the verbs", name)
 }

@@ -48,7 +48,7 @@ func mount(args []string) error {
 	o, warnings, err := layer.Parse(text, false)
 	tell(warnings)
 	if err != nil {
-		return cli.Usagef("%w", err)
+		return err
 	}
 	r.take(o)
 	return r.mount()
@@ -95,6 +95,6 @@ func (r *request) mount() error {
 // tell prints warnings.
 func tell(warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintf(os.Stderr, "%s: %s\n", program, w)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", program, cli.OneLine(w))
 	}
 }

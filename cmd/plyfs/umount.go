@@ -32,7 +32,7 @@ func umount(args []string) error {
 		return nil
 	}
 	if len(rest) == 0 {
-		return cli.Usagef("no mount point given")
+		return errors.New("no mount point given")
 	}
 	var errs []error
 	for _, dir := range rest {

@@ -20,7 +20,7 @@ func version(args []string) error {
 	case wantsHelp(flags, versionUsage):
 		return nil
 	case len(rest) > 0:
-		return cli.Usagef("plyfs version takes no argument, and got %s", rest[0])
+		return fmt.Errorf("plyfs version takes no argument, and got %s", rest[0])
 	}
 	fmt.Printf("plyfs version %s (%s, %s/%s)\n", cli.VersionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The exit codes of plyfs. Scripts rely on them: they are never renumbered.
@@ -11,17 +15,8 @@ import (
 // 125, 126, 127 and 128+N to these.
 const (
 	ExitOK      = 0 // done
-	ExitFailure = 1 // it could not be done; doctor: something needed is missing; fsck: the upper has faults
-	ExitUsage   = 2 // the command line is wrong: unknown verb, flag or option, missing argument
+	ExitFailure = 1 // it could not be done, or the command line is wrong; doctor: something needed is missing; fsck: the upper has faults
 )
-
-// usageError is an error of the command line.
-type usageError struct{ error }
-
-// Usagef makes an error that ends the program with ExitUsage.
-func Usagef(format string, a ...any) error {
-	return usageError{fmt.Errorf(format, a...)}
-}
 
 // Silent ends the program with a code and says nothing: what there is to say
 // was said.
@@ -29,19 +24,44 @@ type Silent int
 
 func (s Silent) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
-// Exit tells err on w, in one line, and gives the code to exit with.
+// Exit tells err on w, in one line (joined errors in one line each), and gives
+// the code to exit with.
 func Exit(w io.Writer, program string, err error) int {
 	var silent Silent
-	var usage usageError
 	switch {
 	case err == nil:
 		return ExitOK
 	case errors.As(err, &silent):
 		return int(silent)
 	}
-	fmt.Fprintf(w, "%s: %v\n", program, err)
-	if errors.As(err, &usage) {
-		return ExitUsage
+	for _, e := range each(err) {
+		fmt.Fprintf(w, "%s: %s\n", program, OneLine(e.Error()))
 	}
 	return ExitFailure
+}
+
+// each are the errors that errors.Join made err of.
+func each(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || err.Error() != errors.Join(joined.Unwrap()...).Error() {
+		return []error{err}
+	}
+	return joined.Unwrap()
+}
+
+// OneLine writes what would break a line, or turn a terminal's colours, as Go
+// does: names of files may hold anything.
+func OneLine(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 || !unicode.IsPrint(r) {
+			q := strconv.QuoteToGraphic(s[:n])
+			b.WriteString(q[1 : len(q)-1])
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
 }

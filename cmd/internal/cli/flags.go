@@ -22,7 +22,7 @@ type Spec struct {
 // it; nil makes every unknown flag an error.
 func (s Spec) Getopt(args []string, unknown func(arg string) error) (flags []Flag, rest []string, err error) {
 	if unknown == nil {
-		unknown = func(arg string) error { return Usagef("unknown flag %s", arg) }
+		unknown = func(arg string) error { return fmt.Errorf("unknown flag %s", arg) }
 	}
 	for len(args) > 0 {
 		arg := args[0]
@@ -54,7 +54,7 @@ func (s Spec) long(arg string, args []string, unknown func(string) error) ([]Fla
 			return []Flag{{name, value}}, args, nil
 		}
 		if len(args) == 0 {
-			return nil, nil, Usagef("--%s needs a value", name)
+			return nil, nil, fmt.Errorf("--%s needs a value", name)
 		}
 		return []Flag{{name, args[0]}}, args[1:], nil
 	case slices.Contains(s.Long, name) && !has:
@@ -79,7 +79,7 @@ func (s Spec) short(arg string, args []string, unknown func(string) error) ([]Fl
 		case i+1 < len(arg):
 			return append(flags, Flag{arg[i : i+1], arg[i+1:]}), args, nil
 		case len(args) == 0:
-			return nil, nil, Usagef("-%c needs a value", arg[i])
+			return nil, nil, fmt.Errorf("-%c needs a value", arg[i])
 		}
 		return append(flags, Flag{arg[i : i+1], args[0]}), args[1:], nil
 	}
@@ -90,9 +90,9 @@ func (s Spec) short(arg string, args []string, unknown func(string) error) ([]Fl
 func One(rest []string, what string) (string, error) {
 	switch len(rest) {
 	case 0:
-		return "", Usagef("no %s given", what)
+		return "", fmt.Errorf("no %s given", what)
 	case 1:
 		return rest[0], nil
 	}
-	return "", Usagef("one %s is wanted and %d are given: %s", what, len(rest), fmt.Sprint(rest))
+	return "", fmt.Errorf("one %s is wanted and %d are given: %s", what, len(rest), fmt.Sprint(rest))
 }

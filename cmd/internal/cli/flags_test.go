@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -65,9 +66,12 @@ func TestExit(t *testing.T) {
 	}{
 		{nil, 0, ""},
 		{errors.New("why"), 1, "plyfs: why\n"},
-		{Usagef("bad %s", "flag"), 2, "plyfs: bad flag\n"},
-		{errors.Join(Usagef("a")), 2, "plyfs: a\n"},
+		{fmt.Errorf("more: %w", errors.New("why")), 1, "plyfs: more: why\n"},
+		{errors.Join(errors.New("a"), errors.New("b")), 1, "plyfs: a\nplyfs: b\n"},
+		{fmt.Errorf("%w, %w", errors.New("a"), errors.New("b")), 1, "plyfs: a, b\n"},
+		{errors.New("no new\nline\tor \x1b[1m\xff here \u2028, \u00fc \"as\" \\ is"), 1, "plyfs: no new\\nline\\tor \\x1b[1m\\xff here \\u2028, \u00fc \"as\" \\ is\n"},
 		{Silent(1), 1, ""},
+		{errors.Join(Silent(2)), 2, ""},
 	} {
 		var b strings.Builder
 		if code := Exit(&b, "plyfs", tt.err); code != tt.code || b.String() != tt.text {

@@ -21,8 +21,6 @@ type Refusal struct {
 	Make func(*Stand) (options, names string)
 	// Mnt is the mount point, if it is not the stand's.
 	Mnt string
-	// Usage says that the command line itself is wrong: exit code 2.
-	Usage bool
 }
 
 // Refusals are all of them.
@@ -107,14 +105,14 @@ var Refusals = []Refusal{
 	{Name: "no lower", Make: func(s *Stand) (string, string) {
 		return "upperdir=" + s.Upper + ",workdir=" + s.Work, "lowerdir"
 	}},
-	{Name: "empty lower", Usage: true, Make: func(s *Stand) (string, string) {
+	{Name: "empty lower", Make: func(s *Stand) (string, string) {
 		return "lowerdir=" + s.Mkdir("l") + "::" + s.Mkdir("m"), "lowerdir"
 	}},
-	{Name: "unknown option", Usage: true, Make: func(s *Stand) (string, string) {
+	{Name: "unknown option", Make: func(s *Stand) (string, string) {
 		s.Mkdir("l")
 		return s.Options([]string{"l"}, "redirectdir=on"), "redirect_dir"
 	}},
-	{Name: "option with a value that it has not", Usage: true, Make: func(s *Stand) (string, string) {
+	{Name: "option with a value that it has not", Make: func(s *Stand) (string, string) {
 		s.Mkdir("l")
 		return s.Options([]string{"l"}, "metacopy=perhaps"), "metacopy"
 	}},
@@ -145,7 +143,7 @@ var Refusals = []Refusal{
 // below is a full path as one below the stand.
 func (s *Stand) below(full string) string { return strings.TrimPrefix(full, s.Dir+"/") }
 
-// Refuse tries it and wants exit code 1 (or 2), one line on standard error that names
+// Refuse tries it and wants exit code 1, one line on standard error that names
 // the thing, and no mount.
 func (s *Stand) Refuse(r Refusal) {
 	s.Helper()
@@ -163,16 +161,12 @@ func (s *Stand) Refuse(r Refusal) {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	var exit *exec.ExitError
-	code := 1
-	if r.Usage {
-		code = 2
-	}
 	switch text := errs.String(); {
 	case err == nil:
 		s.Errorf("it mounts")
 		_ = unix.Unmount(mnt, unix.MNT_DETACH)
-	case !errors.As(err, &exit) || exit.ExitCode() != code:
-		s.Errorf("it ends with %v, want exit code %d: %s", err, code, text)
+	case !errors.As(err, &exit) || exit.ExitCode() != 1:
+		s.Errorf("it ends with %v, want exit code 1: %s", err, text)
 	case strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n"):
 		s.Errorf("it says %q, want one line", text)
 	case !strings.Contains(text, names):
