@@ -101,6 +101,18 @@ func (fs *FS) utimes(dirfd int, name string, a, m unix.Timespec) syscall.Errno {
 	return e
 }
 
+// unseen runs fn, which changes names in an upper directory and nothing in the
+// view, and puts the directory's times back: nobody changed anything.
+func (fs *FS) unseen(dirfd int, fn func() syscall.Errno) syscall.Errno {
+	var st sys.Stat
+	known := sys.StatAt(dirfd, "", &st) == 0
+	e := fn()
+	if known {
+		_ = fs.utimes(dirfd, "", st.Atim, st.Mtim)
+	}
+	return e
+}
+
 // copyXattrs copies all xattrs but those that mean something to a union
 // filesystem. Unknown ones that the upper does not take are left out, ACLs and
 // capabilities are not.

@@ -139,3 +139,31 @@ func TestRenameLimit(t *testing.T) {
 		t.Error("the view has changed")
 	}
 }
+
+// TestRenameDirKeepsTimes: what is copied up in place, linked and uncovered
+// before a directory moves changes nobody's times.
+func TestRenameDirKeepsTimes(t *testing.T) {
+	e := newEnv(t, 1)
+	e.file("lower1/d/f", "f")
+	e.file("lower1/d/sub/g", "g")
+	e.file("lower1/d/sub/hidden", "h")
+	e.whiteout("upper/d/sub/hidden")
+	for _, l := range [][2]string{{"d/f", "d/f2"}, {"d/sub/g", "d/sub/g2"}} {
+		if err := unix.Link(e.path("lower1/"+l[0]), e.path("lower1/"+l[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := unix.Timespec{Sec: 1e9, Nsec: 5}
+	for _, p := range []string{"lower1/d/sub", "lower1/d", "upper/d/sub", "upper/d"} {
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, e.path(p), []unix.Timespec{old, old}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.open()
+	e.c.rename("d", "e")
+	for _, p := range []string{"e", "e/sub"} {
+		if m := e.c.walk(p).Attr.Mtime; m != (Time{1e9, 5}) {
+			t.Errorf("%s has mtime %v after the rename", p, m)
+		}
+	}
+}

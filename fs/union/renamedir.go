@@ -137,7 +137,8 @@ func (fs *FS) treeSize(id node.ID, left *uint64) syscall.Errno {
 }
 
 // upTree copies up everything below a directory and makes each directory
-// opaque when it is complete: at every moment the view is the same.
+// opaque when it is complete: at every moment the view is the same, times of
+// directories included.
 func (fs *FS) upTree(id node.ID) syscall.Errno {
 	e := fs.each(id, func(name string, e *Entry) syscall.Errno {
 		if fs.t.Get(e.Node).Has(node.Dir) {
@@ -176,7 +177,7 @@ func (fs *FS) nameUpIn(parent node.ID, name string, id node.ID) syscall.Errno {
 	}
 	defer p.release()
 	s.fd = p.fd
-	return fs.nameUp(&s)
+	return fs.unseen(p.fd, func() syscall.Errno { return fs.nameUp(&s) })
 }
 
 // cutOff makes a directory opaque whose visible names are all in the upper
@@ -214,10 +215,16 @@ func (fs *FS) cutOff(id node.ID) syscall.Errno {
 	if e := fs.setOpaque(p.fd); e != 0 {
 		return e
 	}
-	for _, n := range whiteouts {
-		if e := fs.dropWhiteout(p.fd, n); e != 0 && e != unix.ENOENT {
-			return e
+	e = fs.unseen(p.fd, func() syscall.Errno {
+		for _, n := range whiteouts {
+			if e := fs.dropWhiteout(p.fd, n); e != 0 && e != unix.ENOENT {
+				return e
+			}
 		}
+		return 0
+	})
+	if e != 0 {
+		return e
 	}
 	d.ix.CutOff()
 	fs.cutStack(d)

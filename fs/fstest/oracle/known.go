@@ -35,6 +35,20 @@ var Knowns = []Known{
 		Ops:  []Op{{Kind: opSetxattr, Path: "b/b", Name: "user.one", Value: "1", Flags: unix.XATTR_REPLACE}},
 	},
 	{
+		Name: "mtime of a directory that is cut off from its lowers",
+		Over: Setup{
+			Lower: []Layer{{dir("d"), file("d/f"), file("d/gone"), dir("d/s"), file("d/s/f"), file("d/s/gone")}},
+			Upper: Layer{dir("d"), whiteout("d/gone"), dir("d/s"), whiteout("d/s/gone")},
+		},
+		Ops: []Op{{Kind: opRename, Path: "d", To: "e"}, {Kind: opStat, Path: "e/s"}},
+	},
+	{
+		Name: "mtime of a directory whose hard links are copied up",
+		Root: true,
+		Over: Setup{Links: true, Lower: []Layer{{dir("d"), file("d/f"), {Path: "d/g", LinkTo: "d/f"}, dir("e")}}},
+		Ops:  []Op{{Kind: opWrite, Path: "d/f", Len: 5, Tag: 'W'}, {Kind: opRename, Path: "d/g", To: "e/g"}, {Kind: opStat, Path: "d"}},
+	},
+	{
 		Name: "rename out of a redirected directory",
 		Root: true,
 		Over: Setup{Redirect: true, Lower: []Layer{
