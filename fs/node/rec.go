@@ -32,7 +32,7 @@ type Rec struct {
 	lookups uint64 // what the kernel holds; atomic
 	Ino     uint64 // st_ino as the mount shows it
 	Key     uint64 // inode number in the file system of Layer
-	OKey    uint64 // inode number in OLayer before the copy-up of a hard link
+	OKey    uint64 // the Ino of the Link key that a hard link has in a lower layer
 	Mtime   int64  // with Flushed: seconds
 	refs    uint32 // children and pins; atomic
 	parent  uint32

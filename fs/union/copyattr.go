@@ -7,7 +7,6 @@ import (
 
 	"github.com/plyfs/plyfs/fs/dialect"
 	"github.com/plyfs/plyfs/fs/layer"
-	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
 )
@@ -186,23 +185,22 @@ func (fs *FS) copyFlags(c *copied, fd int) {
 // originOf prepares the xattr that keeps the lower inode number: the kernel's
 // form, unless it would break a lower hard link there; then our own. Called
 // under view's locks.
-func (fs *FS) originOf(w at, r *node.Rec, c *copied) {
-	l := &fs.layers[c.layer]
+func (fs *FS) originOf(w at, c *copied) {
+	n := fs.inos.number(uint64(c.st.Dev))
+	system := fs.inos.system(n, w.dir.fd)
 	linked := c.st.Nlink > 1 && c.st.Mode&unix.S_IFMT != unix.S_IFDIR
 	if !linked {
 		if typ, fid, e := sys.Handle(w.dir.fd, w.name); e == 0 {
-			o := dialect.NewOrigin(l.uuid, typ, fid)
-			if ino, ok := o.Ino(); ok && ino == c.st.Ino && fs.originDev(l.uuid) == uint64(c.st.Dev) {
+			o := dialect.NewOrigin(system.uuid, typ, fid)
+			if ino, ok := o.Ino(); ok && ino == c.st.Ino && fs.inos.origin(newFSID(o.UUID, typ, fid)) == uint64(c.st.Dev) {
 				c.origin = o.Append(nil)
 				return
 			}
 		}
 	}
-	c.private = dialect.AppendPlyfsOrigin(nil, l.uuid, c.st.Ino)
-	if fs.originDev(l.uuid) != uint64(c.st.Dev) {
-		c.private = nil
+	if fs.inos.origin(system.id) == uint64(c.st.Dev) {
+		c.private = dialect.AppendPlyfsOrigin(nil, system.id, c.st.Ino)
 	}
-	_ = r
 }
 
 // syncDir makes the names in an upper directory durable.

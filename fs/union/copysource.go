@@ -39,7 +39,7 @@ func (fs *FS) openSource(i uint32, r *node.Rec, w at, c *copied) (e syscall.Errn
 	if e := fs.fill(&c.attr, &c.st, r.Layer, w); e != 0 {
 		return e
 	}
-	fs.originOf(w, r, c)
+	fs.originOf(w, c)
 	typ := c.st.Mode & unix.S_IFMT
 	if typ == unix.S_IFLNK {
 		if c.link, e = sys.Readlink(w.dir.fd, w.name); e != 0 {

@@ -328,7 +328,8 @@ func (fs *FS) place(d *dir, dirfd int, name, tmp string, c *copied) syscall.Errn
 func (fs *FS) switchUp(i uint32, r *node.Rec, c *copied) {
 	old := r.Layer
 	if !r.Has(node.Dir) {
-		r.OLayer, r.OKey = old, r.Key
+		k := fs.lowerLink(&c.st)
+		r.OLayer, r.OKey = k.Layer, k.Ino
 	}
 	if c.metaOnly {
 		if !r.Has(node.Meta) {

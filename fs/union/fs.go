@@ -52,7 +52,6 @@ type layerInfo struct {
 	override layer.XattrPermissions // owners and modes are kept as xattrs
 	ovName   string                 // the xattr that this layer uses
 	bottom   bool
-	uuid     [16]byte
 	dev      uint64
 }
 
@@ -101,7 +100,6 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 	fs.dirs.init()
 	for i := range fs.layers {
 		if l := &fs.layers[i]; l.fd >= 0 {
-			l.uuid = sys.FSUUID(l.fd)
 			fs.detectOverride(l)
 		}
 	}
@@ -200,7 +198,7 @@ func (fs *FS) freed(id node.ID, r *node.Rec) {
 	case r.Has(node.Indexed):
 		fs.dropIndexed(r)
 	case r.Has(node.Sticky|node.HardLink) && !r.Has(node.Upper):
-		fs.lost.keep(node.Link{Layer: r.Layer, Ino: r.Key}, r.Delta)
+		fs.lost.keep(node.Link{Layer: r.OLayer, Ino: r.OKey}, r.Delta)
 	}
 }
 

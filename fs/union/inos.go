@@ -5,6 +5,7 @@ import (
 
 	"github.com/plyfs/plyfs/fs/dialect"
 	"github.com/plyfs/plyfs/fs/sys"
+	"golang.org/x/sys/unix"
 )
 
 // inoMap makes inode numbers of several file systems unique in one. The mount
@@ -21,9 +22,10 @@ import (
 type inoMap struct {
 	several bool // layers are on several file systems: d_ino needs a stat
 	mu      sync.RWMutex
-	devs    map[uint64]uint64
+	devs    map[uint64]uint16 // st_dev -> number
+	systems []fileSystem      // by number
 	first   uint64
-	uuids   map[[16]byte]uint64
+	ids     map[fsID]uint64 // -> st_dev
 
 	// keepers are the numbers of copied-up objects that can't carry an origin
 	// xattr (symbolic links and special files without trusted xattrs): shown
@@ -31,25 +33,115 @@ type inoMap struct {
 	keepers map[uint64]uint64
 }
 
+// fileSystem is one whose files are seen in the mount.
+type fileSystem struct {
+	dev   uint64
+	uuid  [16]byte
+	id    fsID
+	layer bool // a layer is on it, so that it gets the same number in every mount of this stack
+	asked bool // id is what it has
+}
+
+// fsID names a file system on disk: its UUID, and for a subvolume of btrfs,
+// which has inode numbers of its own, that with the subvolume's number in it.
+// It is zero where there is no UUID.
+type fsID [16]byte
+
+// newFSID is the id that goes with a file handle.
+func newFSID(uuid [16]byte, typ int32, fid []byte) fsID {
+	id := fsID(uuid)
+	if isBtrfs(typ) && len(fid) >= 16 {
+		for i, b := range fid[8:16] {
+			id[8+i] ^= b
+		}
+	}
+	return id
+}
+
+// isBtrfs knows the types of btrfs' file handles (include/linux/exportfs.h).
+func isBtrfs(typ int32) bool { return typ >= 0x4d && typ <= 0x4f }
+
+// learn finds out which file system an open directory is on. Precondition: m.mu
+// is held for writing.
+func (m *inoMap) learn(s *fileSystem, fd int) {
+	typ, fid, _ := sys.Handle(fd, "")
+	s.asked = true
+	s.uuid = sys.FSUUID(fd)
+	disk := s.uuid
+	if isBtrfs(typ) {
+		// What the kernel writes into an origin has no UUID there.
+		m.ids[newFSID(s.uuid, typ, fid)] = s.dev
+		disk = sys.BtrfsUUID(fd)
+	}
+	if disk != ([16]byte{}) {
+		s.id = newFSID(disk, typ, fid)
+		m.ids[s.id] = s.dev
+	}
+}
+
 func (m *inoMap) init(layers []layerInfo) {
-	m.devs = map[uint64]uint64{}
-	m.uuids = map[[16]byte]uint64{}
+	m.devs = map[uint64]uint16{}
+	m.ids = map[fsID]uint64{}
 	m.keepers = map[uint64]uint64{}
 	for i := len(layers) - 1; i >= 0; i-- {
 		if layers[i].fd < 0 {
 			continue
 		}
-		if len(m.devs) == 0 {
+		if len(m.systems) == 0 {
 			m.first = layers[i].dev
 		}
-		if _, ok := m.devs[layers[i].dev]; !ok {
-			m.devs[layers[i].dev] = uint64(len(m.devs))
-			m.several = len(m.devs) > 1
-		}
-		if layers[i].uuid != ([16]byte{}) {
-			m.uuids[layers[i].uuid] = layers[i].dev
-		}
+		s := &m.systems[m.number(layers[i].dev)]
+		s.layer = true
+		m.learn(s, layers[i].fd)
 	}
+	m.several = len(m.systems) > 1
+}
+
+// number is that of a file system.
+func (m *inoMap) number(dev uint64) uint16 {
+	m.mu.RLock()
+	n, ok := m.devs[dev]
+	m.mu.RUnlock()
+	if ok {
+		return n
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n, ok = m.devs[dev]; !ok {
+		n = uint16(len(m.systems))
+		m.devs[dev] = n
+		m.systems = append(m.systems, fileSystem{dev: dev})
+	}
+	return n
+}
+
+// get is what is known already of a file system.
+func (m *inoMap) get(n uint16) fileSystem {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.systems[n]
+}
+
+// system is what is known of a file system. One that no layer is on is looked
+// at through dirfd, an O_PATH descriptor of a directory that is likely to be on it.
+func (m *inoMap) system(n uint16, dirfd int) fileSystem {
+	s := m.get(n)
+	if s.asked {
+		return s
+	}
+	fd, e := sys.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if e != 0 {
+		return s
+	}
+	defer sys.Close(fd)
+	var st sys.Stat
+	if sys.StatFD(fd, &st) != 0 || uint64(st.Dev) != s.dev {
+		return s // the object itself is a mount point
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.learn(&m.systems[n], fd)
+	return m.systems[n]
 }
 
 // show is the number in the mount.
@@ -57,17 +149,7 @@ func (m *inoMap) show(dev, ino uint64) uint64 {
 	if dev == m.first {
 		return ino
 	}
-	m.mu.RLock()
-	n, ok := m.devs[dev]
-	m.mu.RUnlock()
-	if !ok {
-		m.mu.Lock()
-		if n, ok = m.devs[dev]; !ok {
-			n = uint64(len(m.devs))
-			m.devs[dev] = n
-		}
-		m.mu.Unlock()
-	}
+	n := uint64(m.number(dev))
 	if ino>>56 != 0 {
 		ino = (ino ^ ino>>56*0x9e3779b97f4a7c15) & (1<<56 - 1)
 	}
@@ -110,23 +192,30 @@ func (fs *FS) originIno(dirfd int, name string) (uint64, bool) {
 	if n, e := sys.GetXattr(dirfd, name, fs.ns.Origin(), buf[:]); e == 0 {
 		if o, err := dialect.ParseOrigin(buf[:n]); err == nil && !o.Unknown {
 			if ino, ok := o.Ino(); ok {
-				return fs.inos.show(fs.originDev(o.UUID), ino), true
+				return fs.inos.show(fs.inos.origin(newFSID(o.UUID, int32(o.Type), o.FID)), ino), true
 			}
 		}
 	}
 	if n, e := sys.GetXattr(dirfd, name, fs.ns.Plyfs(), buf[:]); e == 0 {
-		if uuid, ino, err := dialect.ParsePlyfsOrigin(buf[:n]); err == nil {
-			return fs.inos.show(fs.originDev(uuid), ino), true
+		if id, ino, err := dialect.ParsePlyfsOrigin(buf[:n]); err == nil {
+			return fs.inos.show(fs.inos.origin(id), ino), true
 		}
 	}
 	return 0, false
 }
 
-// originDev is the file system that a UUID names; without one that we know it
-// is that of the lowest layer.
-func (fs *FS) originDev(uuid [16]byte) uint64 {
-	if dev, ok := fs.inos.uuids[uuid]; ok {
+// origin is the st_dev of the file system with an id; when none is known to
+// have it, that of the lowest layer.
+func (m *inoMap) origin(id fsID) uint64 {
+	if dev, ok := m.device(id); ok {
 		return dev
 	}
-	return fs.inos.first
+	return m.first
+}
+
+func (m *inoMap) device(id fsID) (uint64, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	dev, ok := m.ids[id]
+	return dev, ok
 }

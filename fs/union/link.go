@@ -19,13 +19,25 @@ import (
 // names that the mount shows is the upper's link count plus Delta, which is
 // kept in overlay.nlink in the kernel's form ("U+1").
 
-// indexName is the name in plyfs/index for a lower inode.
-func (fs *FS) indexName(layer uint16, ino uint64) string {
-	l := &fs.layers[layer]
-	if l.uuid != ([16]byte{}) {
-		return hex.EncodeToString(l.uuid[:]) + "-" + strconv.FormatUint(ino, 16)
+// lowerLink is the key of a lower file with several names: where it is, not in
+// which layer, since layers may share files (cp -al) and what is mounted in a
+// live layer has inode numbers of its own. The upper layer's keys have 0.
+func (fs *FS) lowerLink(st *sys.Stat) node.Link {
+	return node.Link{Layer: 1 + fs.inos.number(uint64(st.Dev)), Ino: st.Ino}
+}
+
+// indexName is the name in plyfs/index for a lower inode, "" when there is
+// none that would be good in a later mount.
+func (fs *FS) indexName(k node.Link) string {
+	n := k.Layer - 1
+	s := fs.inos.get(n)
+	switch {
+	case s.id != (fsID{}):
+		return hex.EncodeToString(s.id[:]) + "-" + strconv.FormatUint(k.Ino, 16)
+	case s.layer:
+		return "fs" + strconv.FormatUint(uint64(n), 16) + "-" + strconv.FormatUint(k.Ino, 16)
 	}
-	return "fs" + strconv.FormatUint(fs.inos.show(l.dev, 0)>>56, 16) + "-" + strconv.FormatUint(ino, 16)
+	return ""
 }
 
 // lookupLinked is lookupNew for a file with several names: they share a node.
@@ -35,8 +47,8 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 	if id := fs.findLinked(f); id != node.None {
 		return fs.answer(id, e)
 	}
-	k := node.Link{Layer: f.layer, Ino: f.st.Ino}
-	lk := node.Link{}
+	k := fs.linkOf(f)
+	lk := k
 	delta := int32(0)
 	if fs.work.indexed {
 		if up, ok := fs.indexedUpper(d, name, f, &lk, &delta); ok {
@@ -45,12 +57,16 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 				l := fs.loc(id.Index())
 				l.Lock()
 				fs.t.AddLink(id.Index(), lk)
+				if r := fs.t.Rec(id.Index()); !r.Has(node.Indexed) {
+					r.OLayer, r.OKey, r.Delta = lk.Layer, lk.Ino, delta
+					r.Set(node.Sticky | node.Indexed)
+				}
 				l.Unlock()
 				return fs.answer(id, e)
 			}
 			in.Layer, in.Key = 0, up.Ino
 			in.Flags = node.Upper | node.Indexed
-			in.Ino = fs.inos.show(fs.layers[lk.Layer].dev, lk.Ino)
+			in.Ino = fs.inos.show(fs.inos.get(lk.Layer-1).dev, lk.Ino)
 		}
 	}
 	id, made, errno := fs.t.Insert(d.i, name, in)
@@ -69,8 +85,11 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 			r.Delta = n
 			r.Set(node.Sticky)
 		}
+		if lk.Layer > 0 {
+			r.OLayer, r.OKey = lk.Layer, lk.Ino
+		}
 		if in.Flags&node.Indexed != 0 {
-			r.OLayer, r.OKey, r.Delta = lk.Layer, lk.Ino, delta
+			r.Delta = delta
 			r.Set(node.Sticky)
 			fs.t.AddLink(id.Index(), lk)
 		}
@@ -90,24 +109,36 @@ func (fs *FS) answer(id node.ID, e *Entry) syscall.Errno {
 	return errno
 }
 
-func (fs *FS) findLinked(f *found) node.ID {
-	return fs.t.FindLink(node.Link{Layer: f.layer, Ino: f.st.Ino})
+func (fs *FS) findLinked(f *found) node.ID { return fs.t.FindLink(fs.linkOf(f)) }
+
+// linkOf is the key of a file with several names.
+func (fs *FS) linkOf(f *found) node.Link {
+	if f.layer == 0 {
+		return node.Link{Ino: f.st.Ino}
+	}
+	return fs.lowerLink(&f.st)
 }
 
 // indexedUpper finds the upper file that a lower or upper file with several
 // names was copied up to, and the lower inode it came from.
 func (fs *FS) indexedUpper(d *dir, name string, f *found, lk *node.Link, delta *int32) (*sys.Stat, bool) {
+	p, e := fs.dirFD(d.i, f.layer)
+	if e != 0 {
+		return nil, false
+	}
+	defer p.release()
 	if f.layer > 0 {
-		*lk = node.Link{Layer: f.layer, Ino: f.st.Ino}
+		fs.inos.system(lk.Layer-1, p.fd)
 	} else {
 		ok := false
-		if *lk, ok = fs.originLink(d, name); !ok {
+		if *lk, ok = fs.originLink(p.fd, name); !ok {
+			*lk = node.Link{}
 			return nil, false
 		}
 	}
 	var st sys.Stat
-	name = fs.indexName(lk.Layer, lk.Ino)
-	if sys.StatAt(fs.work.index, name, &st) != 0 || (f.layer == 0 && st.Ino != f.st.Ino) {
+	name = fs.indexName(*lk)
+	if name == "" || sys.StatAt(fs.work.index, name, &st) != 0 || (f.layer == 0 && st.Ino != f.st.Ino) {
 		return nil, false
 	}
 	var buf [32]byte
@@ -121,27 +152,20 @@ func (fs *FS) indexedUpper(d *dir, name string, f *found, lk *node.Link, delta *
 }
 
 // originLink reads from an upper file which lower inode it was copied from.
-func (fs *FS) originLink(d *dir, name string) (node.Link, bool) {
-	p, e := fs.dirFD(d.i, 0)
-	if e != 0 {
-		return node.Link{}, false
-	}
-	defer p.release()
+func (fs *FS) originLink(dirfd int, name string) (node.Link, bool) {
 	var buf [64]byte
-	n, e := sys.GetXattr(p.fd, name, fs.ns.Plyfs(), buf[:])
+	n, e := sys.GetXattr(dirfd, name, fs.ns.Plyfs(), buf[:])
 	if e != 0 {
 		return node.Link{}, false
 	}
-	uuid, ino, err := dialect.ParsePlyfsOrigin(buf[:n])
+	id, ino, err := dialect.ParsePlyfsOrigin(buf[:n])
 	if err != nil {
 		return node.Link{}, false
 	}
-	for n := 1; n < len(fs.layers); n++ {
-		if fs.layers[n].uuid == uuid {
-			return node.Link{Layer: uint16(n), Ino: ino}, true
-		}
+	if _, ok := fs.inos.device(id); !ok && id != (fsID{}) {
+		return node.Link{}, false
 	}
-	return node.Link{}, false
+	return node.Link{Layer: 1 + fs.inos.number(fs.inos.origin(id)), Ino: ino}, true
 }
 
 // indexLink puts a file with several names, which was just copied up to
@@ -152,7 +176,11 @@ func (fs *FS) indexLink(i uint32, r *node.Rec, c *copied, dirfd int, name string
 	if e := fs.openIndex(); e != 0 {
 		return
 	}
-	in := fs.indexName(c.layer, c.st.Ino)
+	lk := fs.lowerLink(&c.st)
+	in := fs.indexName(lk)
+	if in == "" {
+		return
+	}
 	if e := sys.Link(dirfd, name, fs.work.index, in); e != 0 {
 		return
 	}
@@ -175,7 +203,7 @@ func (fs *FS) indexLink(i uint32, r *node.Rec, c *copied, dirfd int, name string
 	r.Delta = want - have
 	r.Set(node.Sticky | node.Indexed)
 	fs.t.AddLink(i, node.Link{Layer: 0, Ino: c.upIno})
-	fs.t.AddLink(i, node.Link{Layer: c.layer, Ino: c.st.Ino})
+	fs.t.AddLink(i, lk)
 	fs.saveDelta(r)
 }
 
@@ -200,7 +228,7 @@ func (fs *FS) saveDelta(r *node.Rec) {
 		return
 	}
 	var buf [16]byte
-	_ = sys.SetXattr(fs.work.index, fs.indexName(r.OLayer, r.OKey), fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
+	_ = sys.SetXattr(fs.work.index, fs.indexName(node.Link{Layer: r.OLayer, Ino: r.OKey}), fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
 }
 
 // lostNames are the names of lower files that were removed while others stay:
@@ -236,7 +264,7 @@ func (l *lostNames) take(k node.Link) int32 {
 // dropIndexed removes the index entry of a file that has no name left, when
 // its node goes away.
 func (fs *FS) dropIndexed(r *node.Rec) {
-	name := fs.indexName(r.OLayer, r.OKey)
+	name := fs.indexName(node.Link{Layer: r.OLayer, Ino: r.OKey})
 	var st sys.Stat
 	if sys.StatAt(fs.work.index, name, &st) == 0 && int(st.Nlink)+int(r.Delta) <= 0 {
 		fs.quota.removing(fs.work.index, name)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/plyfs/plyfs/fs/dialect"
 	"github.com/plyfs/plyfs/fs/index"
+	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +50,7 @@ func (fs *FS) linkOut() {
 					// The number alone may be another file system's: the name
 					// in the index, made from the layer, decides.
 					in, ok := byIno[ent.Ino&(1<<56-1)]
-					if ok && in == fs.indexName(ent.Layer, ent.Ino&(1<<56-1)) {
+					if ok && in == fs.indexName(fs.shownLink(ent.Ino)) {
 						todo = append(todo, known{d, string([]byte(name)), in})
 					}
 				}
@@ -62,6 +63,17 @@ func (fs *FS) linkOut() {
 			fs.linkOutOne(k.d, k.name, k.in)
 		}
 	}
+}
+
+// shownLink is the key of a lower file whose number in the mount is ino.
+func (fs *FS) shownLink(ino uint64) node.Link {
+	fs.inos.mu.RLock()
+	defer fs.inos.mu.RUnlock()
+	n := uint16(ino >> 56)
+	if int(n) >= len(fs.inos.systems) {
+		n = fs.inos.devs[fs.inos.first]
+	}
+	return node.Link{Layer: 1 + n, Ino: ino & (1<<56 - 1)}
 }
 
 // linkOutOne makes one name. The directory's times stay as they are: nothing

@@ -91,7 +91,7 @@ func (fs *FS) whereIn(i uint32, r *node.Rec, layer uint16) (at, syscall.Errno) {
 		p, e := fs.dirFD(i, layer)
 		return at{dir: p}, e
 	case layer == 0 && r.Has(node.Indexed):
-		return at{keep(fs.work.index), fs.indexName(r.OLayer, r.OKey)}, 0
+		return at{keep(fs.work.index), fs.indexName(node.Link{Layer: r.OLayer, Ino: r.OKey})}, 0
 	case layer == 0 && r.Has(node.Orphan):
 		return at{keep(fs.work.tmp), orphanName(fs.t.ID(i))}, 0
 	case layer == 0:

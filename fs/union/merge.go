@@ -65,6 +65,9 @@ func (fs *FS) loadIndex(d *dir) syscall.Errno {
 	b := index.NewBuilder()
 	rd := reader{fs: fs, b: b}
 	stamp := dirStamp{read: time.Now()}
+	if fs.o.Live {
+		fs.meetSystems(d)
+	}
 	if r.Has(node.Upper) && !d.gone {
 		p, e := fs.dirFD(d.i, 0)
 		if e != 0 {
@@ -107,6 +110,20 @@ func (fs *FS) loadIndex(d *dir) syscall.Errno {
 	return 0
 }
 
+// meetSystems looks at what is mounted in live lowers before anything in the
+// upper layer that came from there is.
+func (fs *FS) meetSystems(d *dir) {
+	for _, s := range *d.stack.Load() {
+		if p, e := fs.dirFD(d.i, s.layer); e == 0 {
+			var st sys.Stat
+			if sys.StatFD(p.fd, &st) == 0 {
+				fs.inos.system(fs.inos.number(uint64(st.Dev)), p.fd)
+			}
+			p.release()
+		}
+	}
+}
+
 // reader feeds the entries of one layer after the other to a Builder.
 type reader struct {
 	fs     *FS
@@ -135,6 +152,14 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 		rd.buf = make([]byte, 32<<10)
 	}
 	li := &fs.layers[n]
+	dev := li.dev
+	if fs.o.Live && n > 0 {
+		var st sys.Stat // it may be on what is mounted in the layer
+		if e := sys.StatFD(fd, &st); e != 0 {
+			return 0, e
+		}
+		dev = uint64(st.Dev)
+	}
 	count := 0
 	e = sys.ReadDir(fd, rd.buf, func(name string, ino uint64, typ uint8) bool {
 		count++
@@ -164,7 +189,7 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 			}
 			ino = fs.inos.show(st.Dev, st.Ino)
 		default:
-			ino = fs.inos.show(li.dev, ino)
+			ino = fs.inos.show(dev, ino)
 		}
 		if n == 0 && impure {
 			if o, ok := fs.originIno(dirfd, name); ok {
