@@ -23,6 +23,12 @@ func file(path string, xattrs ...Xattr) Item {
 	return Item{Path: path, Type: unix.S_IFREG, Mode: 0o644, Time: 1e9, Content: Content{Tag: 'F', Size: 100}, Xattrs: xattrs}
 }
 
+func suid(path string) Item {
+	it := file(path)
+	it.Mode = 0o6755
+	return it
+}
+
 func whiteout(path string) Item { return Item{Path: path, Type: unix.S_IFCHR, Time: 1e9} }
 
 func redirect(to string) Xattr { return Xattr{RootMode().Prefix() + "redirect", to} }
@@ -47,6 +53,43 @@ var Knowns = []Known{
 		Root: true,
 		Over: Setup{Links: true, Lower: []Layer{{dir("d"), file("d/f"), {Path: "d/g", LinkTo: "d/f"}, dir("e")}}},
 		Ops:  []Op{{Kind: opWrite, Path: "d/f", Len: 5, Tag: 'W'}, {Kind: opRename, Path: "d/g", To: "e/g"}, {Kind: opStat, Path: "d"}},
+	},
+	{
+		Name: "suid and sgid of a file that is written through a mapping",
+		Over: Setup{
+			Lower: []Layer{{suid("low"), dir("d"), suid("d/low")}},
+			Upper: Layer{suid("up")},
+		},
+		Ops: []Op{
+			{Kind: opMmap, Path: "low", Off: 1, Len: 5, Tag: 'M'},
+			{Kind: opMmap, Path: "up", Off: 1, Len: 5, Tag: 'M'},
+			{Kind: opMmap, Path: "low", Off: 50, Len: 5, Tag: 'N'},
+			{Kind: opWrite, Path: "d/low", Off: 1, Len: 5, Tag: 'W'},
+			{Kind: opMmap, Path: "d/low", Off: 1, Len: 5, Tag: 'M'},
+			{Kind: opFallocate, Path: "up", Len: 5000},
+			{Kind: opTruncate, Path: "low", Len: 50},
+			{Kind: opCopy, Path: "low", To: "up", Len: 40},
+			{Kind: opRemount},
+		},
+	},
+	{
+		Name: "rename of the names of a lower file",
+		Root: true,
+		Over: Setup{Links: true, Lower: []Layer{
+			{dir("d"), file("d/f"), {Path: "d/g", LinkTo: "d/f"}, {Path: "h", LinkTo: "d/f"}, {Path: "i", LinkTo: "d/f"}},
+			{file("w")},
+		}},
+		Ops: []Op{
+			{Kind: opUnlink, Path: "d/f", Blind: true},
+			{Kind: opRename, Path: "d/g", To: "d/f"},
+			{Kind: opRename, Path: "h", To: "d/g"},
+			{Kind: opRename, Path: "i", To: "w"},
+			{Kind: opRename, Path: "w", To: "d/f", Flags: unix.RENAME_EXCHANGE},
+			{Kind: opRemount},
+			{Kind: opRename, Path: "d/f", To: "j"},
+			{Kind: opUnlink, Path: "w"},
+			{Kind: opRename, Path: "d/g", To: "w"},
+		},
 	},
 	{
 		Name: "rename out of a redirected directory",
