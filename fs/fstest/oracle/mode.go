@@ -13,7 +13,7 @@ type Mode struct {
 	Index     bool     // the kernel can keep hard links
 	Redirect  bool     // directories can be redirected
 	Mknod     bool     // devices and trusted xattrs can be made
-	IDs       []uint32 // owners that exist
+	IDs       []uint32 // owners that exist, two at least
 }
 
 // RootMode is the mode of root in the machine's user namespace.
@@ -23,7 +23,7 @@ func RootMode() *Mode {
 
 // UserMode is the mode of root in a user namespace.
 func UserMode() *Mode {
-	m := &Mode{Name: "userns", UserXattr: true, IDs: []uint32{0}}
+	m := &Mode{Name: "userns", UserXattr: true, IDs: []uint32{0, 0}}
 	if nsbox.ManyIDs() {
 		m.IDs = []uint32{0, 0, 1000, 2000}
 	}
