@@ -145,8 +145,14 @@ func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscal
 func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 	w := fs.work.tmp
 	typ := c.st.Mode & unix.S_IFMT
-	if e := fs.quota.admit(c.st.Blocks * 512); e != 0 && typ == unix.S_IFREG && c.size != 0 {
-		return e
+	if typ == unix.S_IFREG && c.size != 0 {
+		need := c.st.Blocks * 512
+		if c.size != wholeFile {
+			need = min(need, c.size)
+		}
+		if e := fs.quota.admit(need); e != 0 {
+			return e
+		}
 	}
 	fd := -1
 	var e syscall.Errno

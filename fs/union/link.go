@@ -228,7 +228,10 @@ func (fs *FS) saveDelta(r *node.Rec) {
 		return
 	}
 	var buf [16]byte
-	_ = sys.SetXattr(fs.work.index, fs.indexName(node.Link{Layer: r.OLayer, Ino: r.OKey}), fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
+	name := fs.indexName(node.Link{Layer: r.OLayer, Ino: r.OKey})
+	_ = fs.quota.around(fs.work.index, name, func() syscall.Errno {
+		return sys.SetXattr(fs.work.index, name, fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
+	})
 }
 
 // lostNames are the names of lower files that were removed while others stay:

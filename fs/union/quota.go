@@ -1,6 +1,7 @@
 package union
 
 import (
+	"fmt"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -10,9 +11,10 @@ import (
 )
 
 // quota enforces size_limit: the sum of st_blocks over the inodes of the upper
-// layer, a file with several names once. What a call allocates is added when
-// it is done, and a call that may grow is refused beforehand, so the limit is
-// overshot by file system overhead only.
+// layer and of plyfs/index, a file with several names once. What a call
+// allocates is added when it is done, and a call that may grow is refused
+// beforehand, so the limit is overshot by file system overhead only; a
+// directory that grows by its names is such, until the next mount counts it.
 type quota struct {
 	limit uint64
 	used  atomic.Int64
@@ -68,37 +70,73 @@ func (q *quota) start(fs *FS) error {
 	if q.limit == 0 {
 		return nil
 	}
-	seen := map[uint64]bool{}
-	var walk func(fd int, depth int)
-	walk = func(fd, depth int) {
-		names, _ := listNames(fd)
-		for _, n := range names {
-			var st sys.Stat
-			if sys.StatAt(fd, n, &st) != 0 {
+	c := counter{seen: map[uint64]bool{}}
+	for _, dir := range [...]int{fs.layers[0].fd, fs.work.index} {
+		if dir < 0 {
+			continue
+		}
+		fd, e := sys.Open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if e == 0 {
+			c.sum += blocksOf(fd)
+			fd, e = c.walk(fd)
+		}
+		if e != 0 {
+			return fmt.Errorf("upperdir %s: can't count what size_limit limits: %w", fs.stack.Upper.Path, e)
+		}
+		sys.Close(fd)
+	}
+	if fs.work.index >= 0 {
+		c.sum -= blocksOf(fs.work.index) // it is no part of the upper
+	}
+	q.used.Store(c.sum)
+	return nil
+}
+
+// counter counts a tree at mount.
+type counter struct {
+	sum  int64
+	seen map[uint64]bool // files with several names
+}
+
+// walk counts what is in an open directory, and gives the descriptor back: it is
+// another one, since a tree may be deeper than there are descriptors.
+func (c *counter) walk(fd int) (int, syscall.Errno) {
+	names, e := listNames(fd)
+	for _, n := range names {
+		var st sys.Stat
+		if sys.StatAt(fd, n, &st) != 0 {
+			continue
+		}
+		isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+		if !isDir && st.Nlink > 1 {
+			if c.seen[st.Ino] {
 				continue
 			}
-			if st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Nlink > 1 {
-				if seen[st.Ino] {
-					continue
-				}
-				seen[st.Ino] = true
-			}
-			q.used.Add(st.Blocks * 512)
-			if st.Mode&unix.S_IFMT == unix.S_IFDIR && depth < 10000 {
-				if sub, e := sys.Open(fd, n, unix.O_RDONLY|unix.O_DIRECTORY, 0); e == 0 {
-					walk(sub, depth+1)
-					sys.Close(sub)
-				}
-			}
+			c.seen[st.Ino] = true
+		}
+		c.sum += st.Blocks * 512
+		if !isDir {
+			continue
+		}
+		sub, e := sys.Open(fd, n, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if e != 0 {
+			continue
+		}
+		sys.Close(fd)
+		if sub, e = c.walk(sub); e != 0 {
+			return -1, e
+		}
+		fd, e = sys.Open(sub, "..", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		sys.Close(sub)
+		if e != 0 {
+			return -1, e
 		}
 	}
-	fd, e := sys.Open(fs.layers[0].fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if e != 0 {
-		return e
+		sys.Close(fd)
+		return -1, e
 	}
-	walk(fd, 0)
-	sys.Close(fd)
-	return nil
+	return fd, 0
 }
 
 func (q *quota) stop() {}
@@ -145,14 +183,33 @@ func (q *quota) add(dirfd int, name string) {
 }
 
 // removing counts an object off that is about to be unlinked.
-func (q *quota) removing(dirfd int, name string) {
+func (q *quota) removing(dirfd int, name string) { q.used.Add(-q.last(dirfd, name)) }
+
+// last is what goes with a name: nothing, when the object has others.
+func (q *quota) last(dirfd int, name string) int64 {
 	if q.limit == 0 {
-		return
+		return 0
 	}
 	var st sys.Stat
-	if sys.StatAt(dirfd, name, &st) == 0 && (st.Nlink == 1 || st.Mode&unix.S_IFMT == unix.S_IFDIR) {
-		q.used.Add(-st.Blocks * 512)
+	if sys.StatAt(dirfd, name, &st) != 0 || (st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR) {
+		return 0
 	}
+	return st.Blocks * 512
+}
+
+// around counts what fn, which sets an xattr of an object that is counted,
+// adds to it.
+func (q *quota) around(dirfd int, name string, fn func() syscall.Errno) syscall.Errno {
+	if q.limit == 0 {
+		return fn()
+	}
+	var before, after sys.Stat
+	known := sys.StatAt(dirfd, name, &before) == 0
+	e := fn()
+	if known && sys.StatAt(dirfd, name, &after) == 0 {
+		q.used.Add((after.Blocks - before.Blocks) * 512)
+	}
+	return e
 }
 
 func blocksOf(fd int) int64 {

@@ -260,6 +260,7 @@ func (fs *FS) rmdirUpper(d, c *dir, dirfd int, name string, whiteout bool) sysca
 		c.keepDead(p.fd)
 		p.release()
 	}
+	gone := fs.quota.last(dirfd, name)
 	e := unix.ENOTEMPTY
 	if !whiteout && c.bare() {
 		e = sys.Rmdir(dirfd, name)
@@ -275,8 +276,10 @@ func (fs *FS) rmdirUpper(d, c *dir, dirfd int, name string, whiteout bool) sysca
 		if fd := c.dead.Swap(-1); fd >= 0 {
 			sys.Close(int(fd))
 		}
+		return e
 	}
-	return e
+	fs.quota.used.Add(-gone)
+	return 0
 }
 
 // buryDir notes that a directory is gone. Preconditions: c.mu and the node's

@@ -211,10 +211,12 @@ func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
 		return e
 	}
 	over := dst.ent != nil && dst.ent.Upper == index.Whiteout
+	gone := fs.quota.last(dst.fd, dst.name)
 	e := fs.renameOnDisk(src, dst, isDir, over)
 	if e != 0 {
 		return e
 	}
+	fs.quota.used.Add(-gone)
 	fail.Point("rename.done")
 	typ, ino := src.ent.Upper, src.ent.Ino
 	wasUpper := dst.ent != nil && dst.ent.Upper != index.None

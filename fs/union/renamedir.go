@@ -68,7 +68,7 @@ func (fs *FS) setRedirect(d *dir, fd int) syscall.Errno {
 	if len(path) > redirectMax {
 		return unix.EXDEV
 	}
-	e = sys.SetXattr(fd, "", fs.ns.Redirect(), []byte(path), 0)
+	e = fs.quota.around(fd, "", func() syscall.Errno { return sys.SetXattr(fd, "", fs.ns.Redirect(), []byte(path), 0) })
 	if e == 0 {
 		d.redirect = path
 	}
@@ -212,7 +212,7 @@ func (fs *FS) cutOff(id node.ID) syscall.Errno {
 		return e
 	}
 	defer p.release()
-	if e := fs.setOpaque(p.fd); e != 0 {
+	if e := fs.quota.around(p.fd, "", func() syscall.Errno { return fs.setOpaque(p.fd) }); e != 0 {
 		return e
 	}
 	e = fs.unseen(p.fd, func() syscall.Errno {

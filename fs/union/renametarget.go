@@ -44,7 +44,7 @@ func (fs *FS) clearTarget(src, dst *side, isDir bool) syscall.Errno {
 	if !c.bare() {
 		// Whiteouts hide what is below; once the directory is opaque they
 		// hide nothing and can go.
-		if e := fs.setOpaque(p.fd); e != 0 {
+		if e := fs.quota.around(p.fd, "", func() syscall.Errno { return fs.setOpaque(p.fd) }); e != 0 {
 			return e
 		}
 		fd, e := sys.Open(p.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -101,7 +101,7 @@ func (fs *FS) fitIn(r *node.Rec, src, dst *side) syscall.Errno {
 		return fs.setRedirect(d, p.fd)
 	}
 	if len(*dst.d.stack.Load()) > 0 {
-		return fs.setOpaque(p.fd)
+		return fs.quota.around(p.fd, "", func() syscall.Errno { return fs.setOpaque(p.fd) })
 	}
 	return 0
 }

@@ -161,7 +161,6 @@ func (fs *FS) setImpure(d *dir, fd int) {
 	if d.impure {
 		return
 	}
-	if sys.SetXattr(fd, "", fs.ns.Impure(), []byte("y"), 0) == 0 {
-		d.impure = true
-	}
+	e := fs.quota.around(fd, "", func() syscall.Errno { return sys.SetXattr(fd, "", fs.ns.Impure(), []byte("y"), 0) })
+	d.impure = e == 0
 }

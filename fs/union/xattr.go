@@ -61,6 +61,9 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 	if fs.o.NoACL && isACL(name) {
 		return unix.EOPNOTSUPP
 	}
+	if e := fs.quota.room(int64(len(value))); e != 0 {
+		return e
+	}
 	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
 		if name == xattrAccessACL && fs.hasOverride(0) {
 			if e := fs.modeOfACL(id, w, value); e != 0 {
@@ -116,7 +119,9 @@ func (fs *FS) changeXattr(id node.ID, name string, fn func(w at, disk string) sy
 	if r.Has(node.Dir) && name == xattrDefaultACL {
 		defer fs.forgetDefaultACL(id)
 	}
-	return fs.view(id, func(_ uint32, _ *node.Rec, w at) syscall.Errno { return fn(w, disk) })
+	return fs.view(id, func(_ uint32, _ *node.Rec, w at) syscall.Errno {
+		return fs.quota.around(w.dir.fd, w.name, func() syscall.Errno { return fn(w, disk) })
+	})
 }
 
 // modeOfACL puts the permissions that an access ACL grants into the mode that
