@@ -9,7 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/plyfs/plyfs/fs/fstest/nsbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -163,4 +165,42 @@ func TestSizeLimitRefuses(t *testing.T) {
 	e.c.unlink("new")
 	e.c.forgetAll()
 	e.c.write(e.c.id("small"), "fits again", 0)
+}
+
+// TestReserve: when little space is left nothing new is begun, so that what
+// the kernel's cache has accepted for files that are there can be written.
+func TestReserve(t *testing.T) {
+	if !nsbox.Enter(t, nsbox.User) {
+		return
+	}
+	for _, writeback := range []bool{true, false} {
+		e := newEnv(t, 1)
+		nsbox.Tmpfs(t, e.mkdir("small"), "size=64m")
+		e.o.Upper, e.o.Work = e.mkdir("small/upper"), e.mkdir("small/work")
+		e.o.NoWriteback = !writeback
+		e.file("lower1/f", strings.Repeat("f", 5000))
+		e.open()
+		old := e.c.create("old", 0o644)
+		// 1/64 of it is kept: leave half of that.
+		e.file("small/fill", strings.Repeat("x", 64<<20-600<<10))
+		time.Sleep(time.Duration(2 * reserveAge))
+		var en Entry
+		want := unix.ENOSPC
+		if !writeback {
+			want = 0
+		}
+		errno := e.fs.Create(caller, 1, "new", 0o644, 0, &en)
+		if errno != want {
+			t.Errorf("writeback %v: create with little space: %v, want %v", writeback, errno, want)
+		}
+		if errno == 0 {
+			e.c.got(en.Node)
+		}
+		if _, errno := e.fs.Write(e.c.id("f"), []byte("F"), 0, false); errno != want {
+			t.Errorf("writeback %v: copy-up with little space: %v, want %v", writeback, errno, want)
+		}
+		e.c.write(old, strings.Repeat("o", 100<<10), 0)
+		e.c.unlink("f")
+		e.c.unlink("old")
+	}
 }
