@@ -21,6 +21,9 @@ func TestPowerLoss(t *testing.T) {
 	if !nsbox.Enter(t, nsbox.Mounts) {
 		return
 	}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		require.Missing(t, "loop devices: %v", err)
+	}
 	for _, tt := range []struct {
 		name  string
 		fsync layer.Fsync

@@ -22,6 +22,7 @@ missing_packages() {
 	for n in "${needs[@]}"; do
 		command -v "${n%%:*}" >/dev/null || echo "${n##*:}"
 	done
+	[[ -x /sbin/mkfs.ext4 ]] || echo e2fsprogs # not in everybody's PATH
 	[[ -e /usr/include/stdlib.h ]] || echo libc6-dev # for go test -race
 	[[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || echo debian-archive-keyring
 }
