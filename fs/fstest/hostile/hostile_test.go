@@ -60,6 +60,14 @@ func TestInUserNS(t *testing.T) {
 	}
 }
 
+// TestOfOneUser tries those in a user namespace with one id.
+func TestOfOneUser(t *testing.T) {
+	require.FUSE(t)
+	if nsbox.Enter(t, nsbox.Sole) {
+		try(t, true)
+	}
+}
+
 func try(t *testing.T, userNS bool) {
 	bin := os.Getenv(binary)
 	for _, c := range Cases {

@@ -28,6 +28,7 @@ type Kind int
 const (
 	Mounts Kind = iota // a mount namespace: needs root
 	User               // a user namespace and a mount namespace
+	Sole               // the same with one id only, as without subuids
 )
 
 // inside carries the name of the test that runs in the box.
@@ -105,8 +106,11 @@ func attr(kind Kind) *syscall.SysProcAttr {
 	a.Cloneflags |= syscall.CLONE_NEWUSER
 	if os.Geteuid() == 0 {
 		m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: HostID, Size: 65536}}
+		if kind == Sole {
+			m[0].Size = 1
+		}
 		a.UidMappings, a.GidMappings = m, m
-		a.GidMappingsEnableSetgroups = true
+		a.GidMappingsEnableSetgroups = kind == User
 		a.Credential = &syscall.Credential{}
 		return a
 	}

@@ -111,6 +111,14 @@ func TestSequencesInUserNS(t *testing.T) {
 	}
 }
 
+// TestSequencesOfOneUser is that with one id, which is what a user without
+// subuids has.
+func TestSequencesOfOneUser(t *testing.T) {
+	if nsbox.Enter(t, nsbox.Sole) {
+		play(t, sequences()/5, UserMode(), plyfsInUserNS)
+	}
+}
+
 // TestKnown plays what failed once.
 func TestKnown(t *testing.T) {
 	if nsbox.Enter(t, nsbox.Mounts) {
