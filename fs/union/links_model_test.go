@@ -40,7 +40,7 @@ var (
 func TestLinksModel(t *testing.T) {
 	runs := 60
 	if testing.Short() {
-		runs = 20
+		runs = 10
 	}
 	for seed := range runs {
 		ok := t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {

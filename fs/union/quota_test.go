@@ -41,7 +41,11 @@ func (e *env) usage() int64 {
 
 // TestSizeLimitCounts: whatever was done, the count is that of the upper.
 func TestSizeLimitCounts(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			e := newEnv(t, 1)
 			e.o.SizeLimit = 64 << 20
