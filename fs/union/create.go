@@ -274,6 +274,7 @@ func (fs *FS) Tmpfile(c *Caller, parent node.ID, mode, _ uint32, e *Entry) sysca
 		var id node.ID
 		if id, errno = fs.t.InsertDead(d.i, &in); errno == 0 {
 			if errno = sys.Rename(fs.work.tmp, tmp, fs.work.tmp, orphanName(id), 0); errno == 0 {
+				fs.quota.add(fs.work.tmp, orphanName(id))
 				fs.fds.put(fs.key(id.Index(), 0, kindFile), fd).release()
 				e.Node = id
 				return fs.getAttr(id, &e.Attr)

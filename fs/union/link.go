@@ -197,7 +197,10 @@ func (fs *FS) saveDelta(r *node.Rec) {
 		return
 	}
 	var buf [16]byte
-	_ = sys.SetXattr(fs.work.index, fs.indexName(r.OLayer, r.OKey), fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
+	name := fs.indexName(r.OLayer, r.OKey)
+	fs.quota.around(fs.work.index, name, func() {
+		_ = sys.SetXattr(fs.work.index, name, fs.ns.Nlink(), dialect.AppendNlink(buf[:0], true, int(r.Delta)), 0)
+	})
 }
 
 // lostNames are the names of lower files that were removed while others stay:
@@ -313,6 +316,7 @@ func (fs *FS) linkAt(d *dir, dirfd int, name string, i uint32, r *node.Rec, over
 	if e := sys.Link(w.dir.fd, w.name, fs.work.tmp, tmp); e != 0 {
 		return e
 	}
+	fs.quota.removing(dirfd, name)
 	if e := sys.Rename(fs.work.tmp, tmp, dirfd, name, 0); e != 0 {
 		_ = sys.Unlink(fs.work.tmp, tmp)
 		return e

@@ -1,6 +1,7 @@
 package union
 
 import (
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -9,13 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quota enforces size_limit: the sum of st_blocks over the inodes of the upper
+// quota counts what the upper takes, and enforces size_limit: the sum of st_blocks over the inodes of the upper
 // layer, a file with several names once. What a call allocates is added when
 // it is done, and a call that may grow is refused beforehand, so the limit is
 // overshot by file system overhead only.
 type quota struct {
-	limit uint64
-	used  atomic.Int64
+	on      bool // count; set before the first request
+	limit   uint64
+	used    atomic.Int64
+	inodes  atomic.Int64
+	changes atomic.Uint64 // how often anything was added
+	recount recount
+	files   [64]sync.Mutex // by descriptor: two writers of a file don't count the same blocks
 
 	reserve reserve
 }
@@ -55,7 +61,13 @@ func (r *reserve) room() syscall.Errno {
 	return 0
 }
 
-func (q *quota) active() bool { return q.limit != 0 }
+func (q *quota) active() bool { return q.on }
+
+func (q *quota) change(bytes, inodes int64) {
+	q.changes.Add(1)
+	q.used.Add(bytes)
+	q.inodes.Add(inodes)
+}
 
 // start counts what is there. The upper must not be huge for that to be quick;
 // without a limit nothing is counted.
@@ -68,40 +80,14 @@ func (q *quota) start(fs *FS) error {
 	if q.limit == 0 {
 		return nil
 	}
-	seen := map[uint64]bool{}
-	var walk func(fd int, depth int)
-	walk = func(fd, depth int) {
-		names, _ := listNames(fd)
-		for _, n := range names {
-			var st sys.Stat
-			if sys.StatAt(fd, n, &st) != 0 {
-				continue
-			}
-			if st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Nlink > 1 {
-				if seen[st.Ino] {
-					continue
-				}
-				seen[st.Ino] = true
-			}
-			q.used.Add(st.Blocks * 512)
-			if st.Mode&unix.S_IFMT == unix.S_IFDIR && depth < 10000 {
-				if sub, e := sys.Open(fd, n, unix.O_RDONLY|unix.O_DIRECTORY, 0); e == 0 {
-					walk(sub, depth+1)
-					sys.Close(sub)
-				}
-			}
-		}
-	}
-	fd, e := sys.Open(fs.layers[0].fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	u, e := countTree(fs.layers[0].fd, func() bool { return false })
 	if e != 0 {
 		return e
 	}
-	walk(fd, 0)
-	sys.Close(fd)
+	q.on = true
+	q.change(u.Bytes, u.Inodes)
 	return nil
 }
-
-func (q *quota) stop() {}
 
 // room says whether n more bytes may be allocated.
 func (q *quota) room(n int64) syscall.Errno {
@@ -121,37 +107,57 @@ func (q *quota) admit(n int64) syscall.Errno {
 
 // grow runs fn, which may change the blocks of fd by up to n bytes more.
 func (q *quota) grow(fd int, n int64, fn func() syscall.Errno) syscall.Errno {
-	if q.limit == 0 {
+	if !q.on {
 		return fn()
 	}
 	if e := q.room(n); e != 0 {
 		return e
 	}
+	m := &q.files[fd%len(q.files)]
+	m.Lock()
+	defer m.Unlock()
 	before := blocksOf(fd)
 	e := fn()
-	q.used.Add(blocksOf(fd) - before)
+	if d := blocksOf(fd) - before; d != 0 {
+		q.change(d, 0)
+	}
 	return e
+}
+
+// around runs fn, which may change the blocks of an object without its data:
+// its xattrs may need one.
+func (q *quota) around(dirfd int, name string, fn func()) {
+	if !q.on {
+		fn()
+		return
+	}
+	var before, after sys.Stat
+	e := sys.StatAt(dirfd, name, &before)
+	fn()
+	if e == 0 && sys.StatAt(dirfd, name, &after) == 0 && after.Blocks != before.Blocks {
+		q.change((after.Blocks-before.Blocks)*512, 0)
+	}
 }
 
 // add counts an object that was just made.
 func (q *quota) add(dirfd int, name string) {
-	if q.limit == 0 {
+	if !q.on {
 		return
 	}
 	var st sys.Stat
 	if sys.StatAt(dirfd, name, &st) == 0 {
-		q.used.Add(st.Blocks * 512)
+		q.change(st.Blocks*512, 1)
 	}
 }
 
 // removing counts an object off that is about to be unlinked.
 func (q *quota) removing(dirfd int, name string) {
-	if q.limit == 0 {
+	if !q.on {
 		return
 	}
 	var st sys.Stat
 	if sys.StatAt(dirfd, name, &st) == 0 && (st.Nlink == 1 || st.Mode&unix.S_IFMT == unix.S_IFDIR) {
-		q.used.Add(-st.Blocks * 512)
+		q.change(-st.Blocks*512, -1)
 	}
 }
 

@@ -260,6 +260,7 @@ func (fs *FS) rmdirUpper(d, c *dir, dirfd int, name string, whiteout bool) sysca
 		c.keepDead(p.fd)
 		p.release()
 	}
+	fs.quota.removing(dirfd, name)
 	e := unix.ENOTEMPTY
 	if !whiteout && c.bare() {
 		e = sys.Rmdir(dirfd, name)

@@ -265,11 +265,15 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 			if whiteout {
 				return 0
 			}
+			fs.quota.removing(src.fd, src.name)
 			return sys.Unlink(src.fd, src.name)
 		}
 		if e := fs.dropWhiteout(dst.fd, dst.name); e != 0 {
 			return e
 		}
+	}
+	if over && !dot && !isDir {
+		fs.quota.removing(dst.fd, dst.name)
 	}
 	flags := uint(0)
 	if whiteout && fs.caps.whiteout {
@@ -277,6 +281,9 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 	}
 	if e := sys.Rename(src.fd, src.name, dst.fd, dst.name, flags); e != 0 {
 		return e
+	}
+	if flags != 0 {
+		fs.quota.add(src.fd, src.name)
 	}
 	if dot {
 		if e := fs.dropWhiteout(dst.fd, dst.name); e != 0 {

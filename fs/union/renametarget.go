@@ -61,12 +61,16 @@ func (fs *FS) clearTarget(src, dst *side, isDir bool) syscall.Errno {
 		c.ix = &index.Dir{}
 	}
 	c.keepDead(p.fd)
+	fs.quota.removing(dst.fd, dst.name)
 	return 0
 }
 
 // keepTarget gives the upper file at the target a name in work/ before it is
 // replaced: somebody may have it open.
 func (fs *FS) keepTarget(dst *side) syscall.Errno {
+	if dst.id == node.None && dst.ent.Upper != index.None {
+		fs.quota.removing(dst.fd, dst.name) // nobody has it open
+	}
 	if dst.id == node.None || dst.ent.Upper == index.None {
 		return 0
 	}
@@ -101,7 +105,7 @@ func (fs *FS) fitIn(r *node.Rec, src, dst *side) syscall.Errno {
 		return fs.setRedirect(d, r, p.fd, (*s)[0].layer)
 	}
 	if len(*dst.d.stack.Load()) > 0 {
-		return fs.setOpaque(p.fd)
+		return fs.quota.grow(p.fd, 0, func() syscall.Errno { return fs.setOpaque(p.fd) })
 	}
 	return 0
 }

@@ -97,9 +97,11 @@ func (fs *FS) unstage(dirfd int, name, tmp string, m *making, over bool) syscall
 		return fs.dropWhiteout(dirfd, name)
 	}
 	if m.typ() != unix.S_IFDIR {
+		fs.quota.removing(dirfd, name)
 		return sys.Rename(w, tmp, dirfd, name, 0)
 	}
 	if fs.caps.exchange {
+		fs.quota.removing(dirfd, name)
 		if e := sys.Rename(w, tmp, dirfd, name, unix.RENAME_EXCHANGE); e != 0 {
 			return e
 		}

@@ -25,8 +25,10 @@ func (fs *FS) putWhiteout(d *dir, dirfd int, name string) syscall.Errno {
 		}
 		if e != 0 {
 			_ = sys.Unlink(fs.work.tmp, tmp)
+			return e
 		}
-		return e
+		fs.quota.add(dirfd, name)
+		return 0
 	}
 	wh, ok := dialect.DotWhName(name)
 	if !ok {
@@ -35,6 +37,7 @@ func (fs *FS) putWhiteout(d *dir, dirfd int, name string) syscall.Errno {
 	fd, e := sys.Open(dirfd, wh, unix.O_CREAT|unix.O_WRONLY, 0o600)
 	if e == 0 {
 		sys.Close(fd)
+		fs.quota.add(dirfd, wh)
 	}
 	return e
 }
@@ -57,10 +60,15 @@ func (fs *FS) linkWhiteout(dirfd int, name string) syscall.Errno {
 			return e
 		}
 		// No more links: the next one starts a new shared whiteout.
+		fs.quota.change(0, fs.sharedWhiteout())
 		_ = sys.Unlink(w.tmp, whiteoutName)
 		w.whiteout = false
 	}
-	return sys.Mknod(dirfd, name, unix.S_IFCHR, 0)
+	e := sys.Mknod(dirfd, name, unix.S_IFCHR, 0)
+	if e == 0 {
+		fs.quota.add(dirfd, name)
+	}
+	return e
 }
 
 // makeXattrWhiteout makes one as a temporary, and marks the directory so that
@@ -95,7 +103,11 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 		return sys.Rename(dirfd, name, fs.work.tmp, tmp, 0)
 	}
 	if fs.caps.whiteout {
-		return sys.Rename(dirfd, name, fs.work.tmp, tmp, unix.RENAME_WHITEOUT)
+		e := sys.Rename(dirfd, name, fs.work.tmp, tmp, unix.RENAME_WHITEOUT)
+		if e == 0 {
+			fs.quota.add(dirfd, name)
+		}
+		return e
 	}
 	if fs.caps.exchange && (fs.caps.mknod || fs.caps.xattr) {
 		var e syscall.Errno
@@ -107,7 +119,9 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 		if e == 0 {
 			if e = sys.Rename(fs.work.tmp, tmp, dirfd, name, unix.RENAME_EXCHANGE); e != 0 {
 				_ = sys.Unlink(fs.work.tmp, tmp)
+				return e
 			}
+			fs.quota.add(dirfd, name)
 		}
 		return e
 	}
@@ -126,8 +140,10 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 
 // dropWhiteout removes the whiteout of a name, whatever its form.
 func (fs *FS) dropWhiteout(dirfd int, name string) syscall.Errno {
+	fs.quota.removing(dirfd, name)
 	e := sys.Unlink(dirfd, name)
 	if wh, ok := dialect.DotWhName(name); ok && (e == unix.ENOENT || !fs.caps.mknod) {
+		fs.quota.removing(dirfd, wh)
 		if e2 := sys.Unlink(dirfd, wh); e2 == 0 {
 			return 0
 		}
@@ -161,7 +177,8 @@ func (fs *FS) setImpure(d *dir, fd int) {
 	if d.impure {
 		return
 	}
-	if sys.SetXattr(fd, "", fs.ns.Impure(), []byte("y"), 0) == 0 {
+	e := fs.quota.grow(fd, 0, func() syscall.Errno { return sys.SetXattr(fd, "", fs.ns.Impure(), []byte("y"), 0) })
+	if e == 0 {
 		d.impure = true
 	}
 }

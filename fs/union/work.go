@@ -208,15 +208,13 @@ func (fs *FS) tmpName() string { return "#t" + strconv.FormatUint(fs.seq.Add(1),
 // removeOrphan deletes an object that was kept for a node that is gone.
 func (fs *FS) removeOrphan(id node.ID) {
 	if fs.work.tmp > 0 {
+		fs.quota.removing(fs.work.tmp, orphanName(id))
 		fs.discard(orphanName(id))
 	}
 }
 
-// discard removes a temporary, whatever it is.
+// discard removes a temporary, whatever it is. It was not counted yet.
 func (fs *FS) discard(name string) {
-	if fs.quota.active() {
-		fs.quota.removing(fs.work.tmp, name)
-	}
 	e := sys.Unlink(fs.work.tmp, name)
 	if e == unix.EISDIR || e == unix.EPERM {
 		_ = fs.removeTree(fs.work.tmp, name, 0)
@@ -237,6 +235,7 @@ func (fs *FS) emptyDir(fd int) syscall.Errno {
 		return e
 	}
 	for _, n := range names {
+		fs.quota.removing(fd, n)
 		e := sys.Unlink(fd, n)
 		if e == unix.EISDIR || e == unix.EPERM {
 			e = fs.removeTree(fd, n, 0)
@@ -276,6 +275,7 @@ func (fs *FS) removeTree(dirfd int, name string, depth int) syscall.Errno {
 		return e
 	}
 	for _, n := range names {
+		fs.quota.removing(fd, n)
 		e := sys.Unlink(fd, n)
 		if e == unix.EISDIR || e == unix.EPERM {
 			e = fs.removeTree(fd, n, depth+1)

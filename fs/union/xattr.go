@@ -116,7 +116,10 @@ func (fs *FS) changeXattr(id node.ID, name string, fn func(w at, disk string) sy
 	if r.Has(node.Dir) && name == xattrDefaultACL {
 		defer fs.forgetDefaultACL(id)
 	}
-	return fs.view(id, func(_ uint32, _ *node.Rec, w at) syscall.Errno { return fn(w, disk) })
+	return fs.view(id, func(_ uint32, _ *node.Rec, w at) (e syscall.Errno) {
+		fs.quota.around(w.dir.fd, w.name, func() { e = fn(w, disk) })
+		return e
+	})
 }
 
 // modeOfACL puts the permissions that an access ACL grants into the mode that
