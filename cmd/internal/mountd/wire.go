@@ -1,0 +1,93 @@
+package mountd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// The requests.
+const (
+	opHello  = "hello"  // who is there
+	opMount  = "mount"  // Dir, Options
+	opList   = "list"   // the mounts
+	opUsage  = "usage"  // Dir
+	opFiles  = "files"  // Dir: regular files of the upper that the kernel knows
+	opGone   = "gone"   // Dir: wait until its layers are closed, at most Wait
+	opCounts = "counts" // FUSE requests by kind, of all mounts
+)
+
+type request struct {
+	Op      string
+	Dir     string        `json:",omitempty"`
+	Options string        `json:",omitempty"`
+	Wait    time.Duration `json:",omitempty"`
+}
+
+type response struct {
+	Err string `json:",omitempty"`
+
+	Version string            `json:",omitempty"`
+	PID     int               `json:",omitempty"`
+	Dirs    []string          `json:",omitempty"`
+	Files   [][]byte          `json:",omitempty"` // names are bytes, not text
+	OK      bool              `json:",omitempty"`
+	Bytes   int64             `json:",omitempty"`
+	Inodes  int64             `json:",omitempty"`
+	Counts  map[string]uint64 `json:",omitempty"`
+}
+
+// conn is a connection to a server process.
+type conn struct {
+	mu  sync.Mutex
+	c   net.Conn
+	enc *json.Encoder
+	dec *json.Decoder
+}
+
+func newConn(c net.Conn) *conn {
+	return &conn{c: c, enc: json.NewEncoder(c), dec: json.NewDecoder(c)}
+}
+
+// dial connects to the socket of a server process. The path may be longer than
+// a socket's address can be.
+func dial(path string) (*conn, error) {
+	f, err := os.OpenFile(path, oPath, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	c, err := net.Dial("unix", fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c), nil
+}
+
+// errServer is an answer that says what could not be done; every other error
+// of ask is one of the connection.
+type errServer string
+
+func (e errServer) Error() string { return string(e) }
+
+func (c *conn) ask(q request) (r response, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err = c.enc.Encode(q); err == nil {
+		err = c.dec.Decode(&r)
+	}
+	if err == nil && r.Err != "" {
+		err = errServer(r.Err)
+	}
+	return r, err
+}
+
+// isServer says whether the server lives and has answered.
+func isServer(err error) bool {
+	var e errServer
+	return errors.As(err, &e)
+}
