@@ -46,7 +46,8 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 		length = min(length, size)
 	}
 	e = fs.quota.grow(dst, length, func() syscall.Errno {
-		_, e := sys.CopyFile(dst, src, length, nil)
+		moved, e := sys.CopyFile(dst, src, length, nil)
+		fs.copied.Add(moved)
 		return e
 	})
 	if e != 0 {

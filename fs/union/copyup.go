@@ -223,7 +223,8 @@ func (fs *FS) copyContent(c *copied, fd int) syscall.Errno {
 	if c.size != wholeFile {
 		n = min(n, c.size)
 	}
-	_, e := sys.CopyFile(fd, c.src, n, nil)
+	moved, e := sys.CopyFile(fd, c.src, n, nil)
+	fs.copied.Add(moved)
 	return e
 }
 

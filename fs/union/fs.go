@@ -44,6 +44,8 @@ type FS struct {
 	quota quota
 	lost  lostNames
 	seq   atomic.Uint64
+
+	copied atomic.Int64 // bytes of data that were copied up
 }
 
 // layerInfo is what is known of a layer.

@@ -94,6 +94,10 @@ func (fs *FS) Usage() (u Usage, ok bool) {
 	}, true
 }
 
+// CopiedUp is how many bytes of data were copied from lower layers to the upper
+// one; what the file system shared by reflink is in it.
+func (fs *FS) CopiedUp() int64 { return fs.copied.Load() }
+
 // sharedWhiteout is 1 when names of the upper layer are links to the shared
 // whiteout of the work directory: one inode, and no blocks. It isn't counted as
 // those names come and go.
