@@ -17,6 +17,11 @@ func (s *Snapshotter) Stat(ctx context.Context, key string) (info snapshots.Info
 	return info, err
 }
 
+// Ping says whether the metadata can be read.
+func (s *Snapshotter) Ping(ctx context.Context) error {
+	return s.ms.WithTransaction(ctx, false, func(context.Context) error { return nil })
+}
+
 // Update changes labels; nothing else of a snapshot can be changed.
 func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (now snapshots.Info, err error) {
 	err = s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {

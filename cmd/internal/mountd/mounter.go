@@ -150,23 +150,31 @@ func (p *Pool) Usage(_ context.Context, dir string) (snapshot.Usage, bool, error
 // Lost tells of servers that ended with mounts.
 func (p *Pool) Lost() <-chan struct{} { return p.lost }
 
-// Counts sums the FUSE requests of all mounts, and says how many mounts and
-// server processes there are.
-func (p *Pool) Counts() (requests map[string]uint64, mounts, servers int) {
-	requests = map[string]uint64{}
+// Counts is what the mounts that there are have done.
+type Counts struct {
+	Requests        map[string]uint64 // FUSE requests by kind
+	CopiedUp        int64             // bytes
+	Mounts, Servers int
+}
+
+// Counts sums over all mounts.
+func (p *Pool) Counts() Counts {
+	sum := Counts{Requests: map[string]uint64{}}
 	for _, s := range p.all() {
 		r, err := s.quick.ask(request{Op: opCounts})
 		if err != nil {
 			continue
 		}
 		for k, n := range r.Counts {
-			requests[k] += n
+			sum.Requests[k] += n
 		}
-		servers++
+		sum.CopiedUp += r.Bytes
+		sum.Servers++
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return requests, len(p.where), servers
+	sum.Mounts = len(p.where)
+	return sum
 }
 
 // Sync has the kernel write back what it holds of the mount on dir.

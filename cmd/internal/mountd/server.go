@@ -126,7 +126,7 @@ func (s *server) answer(q *request) (r response, err error) {
 		r.Dirs = s.list()
 		return r, nil
 	case opCounts:
-		r.Counts = s.counts()
+		r.Counts, r.Bytes = s.counts()
 		return r, nil
 	}
 	m := s.find(q.Dir)
@@ -167,19 +167,20 @@ func (s *server) list() []string {
 	return dirs
 }
 
-// counts sums the requests of all mounts.
-func (s *server) counts() map[string]uint64 {
+// counts sums the requests of all mounts, and the bytes that they copied up.
+func (s *server) counts() (sum map[string]uint64, copied int64) {
 	s.mu.Lock()
 	all := make([]*mounted, 0, len(s.mounts))
 	for _, m := range s.mounts {
 		all = append(all, m)
 	}
 	s.mu.Unlock()
-	sum := map[string]uint64{}
+	sum = map[string]uint64{}
 	for _, m := range all {
+		copied += m.tree.CopiedUp()
 		for k, n := range m.server.Counts() {
 			sum[k] += n
 		}
 	}
-	return sum
+	return sum, copied
 }
