@@ -40,6 +40,11 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	if err != nil {
 		return fmt.Errorf("commit of snapshot %s as %s: %w", key, name, err)
 	}
+	var given snapshots.Info
+	for _, o := range opts {
+		_ = o(&given) // the transaction has done it without an error
+	}
+	s.log.Debug("committed", "id", id, "key", key, "name", name, "counted", ok, "rebased", given.Parent != "")
 	// It is committed, whatever comes now.
 	s.background(func() {
 		if err := s.release(s.ctx, id); err != nil && s.ctx.Err() == nil {

@@ -23,7 +23,8 @@ const pluginName = "plyfs"
 
 // block is what containerd's configuration needs, by version of the format:
 // 3 is that of containerd 2, 2 that of 1.x. In 1.6 there is neither the
-// transfer service nor a way to tell the capabilities and the root.
+// transfer service nor a way to tell the capabilities and the root, and it
+// panics when a diff plugin is a proxy.
 var block = template.Must(template.New("").Parse(`# For containerd {{.Version}}: in /etc/containerd/config.toml, or in a file that its "imports" names.
 version = {{.Format}}
 
@@ -38,8 +39,10 @@ version = {{.Format}}
     # kubelet watches this filesystem, for image garbage collection and eviction.
     root = "{{.Root}}"
 {{- end}}
-{{- if .Diff}}
 
+{{- if eq .Format 3}}
+
+# Layers of containers: made by looking at what was changed only.
 [proxy_plugins.plyfs-diff]
   type = "diff"
   address = "{{.Address}}"

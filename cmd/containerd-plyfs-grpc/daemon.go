@@ -56,7 +56,12 @@ func daemon(c *config) error {
 	defer sn.Close()
 
 	m := newMetrics(sn, pool)
-	server := proxy.NewServer(sn, nil, observer(logger, m))
+	d, disconnect, err := newDiffer(c, sn)
+	if err != nil {
+		return fmt.Errorf("containerd %s: %w", c.Containerd.Address, err)
+	}
+	defer disconnect()
+	server := proxy.NewServer(sn, d, observer(logger, m))
 	failed := make(chan error, 3)
 	stopHTTP, err := serveHTTP(c, m, failed)
 	if err != nil {
