@@ -29,6 +29,8 @@ func life(s *stand) {
 	s.daemonDies()
 	s.serverDies()
 	s.remapped()
+	s.ctr("snapshot", "--snapshotter", "plyfs", "rm", "committed")
+	s.ctr("image", "rm", "--sync", image)
 	s.nothingLeft()
 }
 
@@ -43,6 +45,14 @@ func (s *stand) importImage(layers [][]byte) {
 	}
 	s.ctr(append(args, file)...)
 	must(s.t, os.Remove(file))
+}
+
+// daemonLog is what our daemon has said so far.
+func (s *stand) daemonLog() string {
+	s.t.Helper()
+	text, err := os.ReadFile(s.daemonP.log)
+	must(s.t, err)
+	return string(text)
 }
 
 // sameTree compares what our snapshotter and containerd's own make of the
@@ -94,6 +104,9 @@ func (s *stand) container() {
 	if out, err := s.command("sh", "-euc", script).CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", script, err, out)
 	}
+	if call := lineWith(s.daemonLog(), "method=Diff "); s.modern && !strings.Contains(call, "error=<nil>") {
+		s.t.Errorf("the diff was not made by our differ: %q", call)
+	}
 	names, err := s.command("tar", "-tf", diff).Output()
 	must(s.t, err)
 	must(s.t, os.Remove(diff))
@@ -111,6 +124,15 @@ func (s *stand) container() {
 			s.t.Errorf("the diff has %s, which didn't change", no)
 		}
 	}
+}
+
+func lineWith(text, part string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) {
+			return line
+		}
+	}
+	return ""
 }
 
 // daemonDies kills our daemon; the container doesn't notice, and a new daemon
@@ -209,11 +231,9 @@ func (s *stand) remapped() {
 	}
 }
 
-// nothingLeft removes the images: everything goes with them.
+// nothingLeft waits until all is gone with the images.
 func (s *stand) nothingLeft() {
 	s.t.Helper()
-	s.ctr("snapshot", "--snapshotter", "plyfs", "rm", "committed")
-	s.ctr("image", "rm", "--sync", image)
 	for _, dir := range []string{"plyfs/snapshots", "plyfs/trash", "p/m", "p/s"} {
 		s.eventually(dir+" is empty", func() bool {
 			left, err := os.ReadDir(s.path(dir))

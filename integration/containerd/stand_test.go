@@ -35,9 +35,9 @@ func newStand(t *testing.T, b brought, isModern bool) *stand {
 	t.Helper()
 	u := needs(t)
 	s := &stand{t: t, user: u, modern: isModern, bin: b.dir(t), daemon: harness.Build(t, "./cmd/containerd-plyfs-grpc"), dir: u.Dir(t)}
+	t.Cleanup(s.end)
 	s.startDaemon()
 	s.startContainerd()
-	t.Cleanup(s.end)
 	return s
 }
 
@@ -89,7 +89,7 @@ func (p *process) end(sig syscall.Signal) {
 func (s *stand) startDaemon() {
 	s.t.Helper()
 	_ = os.Remove(s.path("p.sock"))
-	s.daemonP = s.start("plyfs", s.command(s.daemon, s.flags()...))
+	s.daemonP = s.start("plyfs", s.command(s.daemon, append(s.flags(), "--log-level", "debug")...))
 	s.eventually("our daemon serves", func() bool { _, err := os.Stat(s.path("p.sock")); return err == nil })
 }
 
@@ -99,6 +99,10 @@ func (s *stand) startContainerd() {
 	must(s.t, err)
 	// Keys of the file itself come before all tables.
 	text := fmt.Sprintf("root = %q\nstate = %q\n%s\n[grpc]\n  address = %q\n", s.path("root"), s.path("c"), block, s.path("c.sock"))
+	if s.modern {
+		// Layers are unpacked beside each other and put together afterwards.
+		text += "[plugins.\"io.containerd.transfer.v1.local\"]\n  max_concurrent_unpacks = 4\n"
+	}
 	must(s.t, os.WriteFile(s.path("config.toml"), []byte(text), 0o600))
 	s.containerdP = s.start("containerd", s.command(s.bin+"/containerd", "--config", s.path("config.toml")))
 	s.eventually("containerd serves", func() bool {
@@ -110,6 +114,9 @@ func (s *stand) startContainerd() {
 func (s *stand) end() {
 	if s.t.Failed() {
 		for _, p := range []*process{s.daemonP, s.containerdP} {
+			if p == nil {
+				continue
+			}
 			text, _ := os.ReadFile(p.log)
 			s.t.Logf("%s:\n%s", p.log, lastLines(string(text), 30))
 		}
@@ -146,9 +153,9 @@ func lastLines(text string, n int) string {
 
 func (s *stand) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("not so after a minute: %s", what)
+			s.t.Fatalf("not so after 20 s: %s", what)
 		}
 	}
 }
