@@ -23,7 +23,7 @@ type brought struct {
 
 var (
 	debian16 = brought{"containerd-debian-1", fromDebian}
-	modern   = brought{"containerd-2.4.2-1", fromModules}
+	modern   = brought{"containerd-2.4.2-2", fromModules}
 )
 
 // dir is the directory with the programs.
@@ -89,13 +89,20 @@ func fromDebian(dir string) error {
 // fromModules builds what ../peers pins.
 func fromModules(dir string) error {
 	const module = "github.com/containerd/containerd/v2/cmd/"
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "no_btrfs", "-ldflags", "-s -w", "-o", dir+"/",
-		module+"containerd", module+"containerd-shim-runc-v2", module+"ctr")
-	cmd.Dir = "../peers"
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("containerd from modules: %w\n%s", err, out)
+	for _, build := range []struct {
+		cgo  string
+		args []string
+	}{
+		{"0", []string{module + "containerd", module + "containerd-shim-runc-v2", module + "ctr"}},
+		// Debian's has no idmapped mounts, which a pod in a user namespace needs.
+		{"1", []string{"github.com/opencontainers/runc"}},
+	} {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-tags", "no_btrfs", "-ldflags", "-s -w", "-o", dir + "/"}, build.args...)...)
+		cmd.Dir = "../peers"
+		cmd.Env = append(os.Environ(), "CGO_ENABLED="+build.cgo)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("containerd from modules: %w\n%s", err, out)
+		}
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ type descriptor struct {
 }
 
 // archive writes an OCI layout as one tar file, which `ctr image import` takes.
-func archive(t *testing.T, to, name string, layers [][]byte) {
+func archive(t *testing.T, to, name string, layers [][]byte, cmd ...string) {
 	t.Helper()
 	out := newLayer(t)
 	blob := func(mediaType string, data []byte) descriptor {
@@ -146,7 +146,7 @@ func archive(t *testing.T, to, name string, layers [][]byte) {
 	}
 	config := blob("application/vnd.oci.image.config.v1+json", text(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Cmd": []string{"/bin/sh"}, "Env": []string{"PATH=/bin"}},
+		"config": map[string]any{"Cmd": append([]string{"/bin/sh"}, cmd...), "Env": []string{"PATH=/bin"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": ids},
 	}))
 	manifest := blob("application/vnd.oci.image.manifest.v1+json", text(map[string]any{

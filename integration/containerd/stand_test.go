@@ -21,7 +21,9 @@ type stand struct {
 	bin                  string // containerd's programs
 	daemon               string // ours
 	dir                  string
-	modern               bool // containerd 2
+	modern               bool   // containerd 2
+	more                 string // configuration of containerd beyond what is printed
+	ns                   string // containerd's namespace, when it isn't the stand's own
 	daemonP, containerdP *process
 }
 
@@ -31,19 +33,28 @@ type process struct {
 	log string
 }
 
-func newStand(t *testing.T, b brought, isModern bool) *stand {
+func newStand(t *testing.T, b brought, isModern bool, set ...func(*stand)) *stand {
 	t.Helper()
 	u := needs(t)
 	s := &stand{t: t, user: u, modern: isModern, bin: b.dir(t), daemon: harness.Build(t, "./cmd/containerd-plyfs-grpc"), dir: u.Dir(t)}
+	for _, fn := range set {
+		fn(s)
+	}
 	t.Cleanup(s.end)
 	s.startDaemon()
 	s.startContainerd()
+	if out, err := s.command(s.daemon, append([]string{"doctor"}, s.flags()...)...).CombinedOutput(); err != nil {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
 	return s
 }
 
 func (s *stand) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *stand) namespace() string {
+	if s.ns != "" {
+		return s.ns
+	}
 	return strings.ReplaceAll(strings.TrimPrefix(s.dir, "/var/tmp/"), "/", "-")
 }
 
@@ -101,7 +112,7 @@ func (s *stand) startContainerd() {
 	text := fmt.Sprintf("root = %q\nstate = %q\n%s\n[grpc]\n  address = %q\n", s.path("root"), s.path("c"), block, s.path("c.sock"))
 	if s.modern {
 		// Layers are unpacked beside each other and put together afterwards.
-		text += "[plugins.\"io.containerd.transfer.v1.local\"]\n  max_concurrent_unpacks = 4\n"
+		text += s.more + "[plugins.\"io.containerd.transfer.v1.local\"]\n  max_concurrent_unpacks = 4\n"
 	}
 	must(s.t, os.WriteFile(s.path("config.toml"), []byte(text), 0o600))
 	s.containerdP = s.start("containerd", s.command(s.bin+"/containerd", "--config", s.path("config.toml")))
