@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/cmd/internal/mountd"
 	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/snapshot"
 )
 
 // config is the configuration file; defaultFile is it with words.
@@ -189,20 +189,9 @@ func (c *config) check() error {
 	if _, err := newLogger(c, os.Stderr); err != nil {
 		return err
 	}
-	o, warnings, err := layer.Parse([]string{c.Mounts.Options}, false)
+	o, err := snapshot.ParseOptions(c.Mounts.Options)
 	if err != nil {
 		return fmt.Errorf("mounts.options: %w", err)
-	}
-	if len(warnings) > 0 {
-		return fmt.Errorf("mounts.options: %s", warnings[0])
-	}
-	// Without an upperdir every mount is read-only: that says nothing yet.
-	o.ReadOnly = slices.Contains(strings.Split(c.Mounts.Options, ","), "ro")
-	switch {
-	case len(o.Lower) > 0, o.Upper != "", o.Work != "":
-		return errors.New("mounts.options: lowerdir, upperdir and workdir are the snapshotter's to choose")
-	case o.ReadOnly, o.Live, o.Debug, o.FSName != "", o.SizeLimit != 0, o.UIDMap != nil, o.GIDMap != nil:
-		return errors.New("mounts.options: ro, live, debug, fsname, size_limit, uidmapping and gidmapping are not for all mounts: labels of a snapshot decide")
 	}
 	c.options = o
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/plyfs/plyfs/cmd/internal/mountd"
 	"github.com/plyfs/plyfs/plugin/proxy"
 	"github.com/plyfs/plyfs/snapshot"
+	"github.com/plyfs/plyfs/snapshot/servers"
 	"google.golang.org/grpc"
 )
 
@@ -91,8 +92,8 @@ func stopServer(s *grpc.Server) {
 	s.GracefulStop()
 }
 
-func newPool(c *config) (*mountd.Pool, error) {
-	cfg := mountd.Config{State: c.State, MountsPerServer: c.Mounts.PerServer, Command: []string{program, serveVerb}}
+func newPool(c *config) (*servers.Pool, error) {
+	cfg := servers.Config{State: c.State, MountsPerServer: c.Mounts.PerServer, Program: "/proc/self/exe", Args: []string{program, serveVerb}, Version: cli.VersionString()}
 	// A pipe to somebody who waits for our end would be held open by the
 	// servers: they write to a file then.
 	if fi, err := os.Stderr.Stat(); err == nil && fi.Mode()&os.ModeNamedPipe != 0 {
@@ -105,7 +106,7 @@ func newPool(c *config) (*mountd.Pool, error) {
 		}
 		cfg.Log = f
 	}
-	return mountd.NewPool(cfg)
+	return servers.NewPool(cfg)
 }
 
 // sunPath is the longest name of a socket.

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/plyfs/plyfs/cmd/internal/mountd"
 	"github.com/plyfs/plyfs/plugin/proxy"
 	"github.com/plyfs/plyfs/snapshot"
+	"github.com/plyfs/plyfs/snapshot/servers"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -29,7 +29,7 @@ type metrics struct {
 	calls    *prometheus.HistogramVec
 }
 
-func newMetrics(sn *snapshot.Snapshotter, pool *mountd.Pool) *metrics {
+func newMetrics(sn *snapshot.Snapshotter, pool *servers.Pool) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -56,7 +56,7 @@ func observer(logger *slog.Logger, m *metrics) proxy.Observer {
 // gauges are asked for when somebody looks.
 type gauges struct {
 	sn   *snapshot.Snapshotter
-	pool *mountd.Pool
+	pool *servers.Pool
 }
 
 var (

@@ -1,27 +1,6 @@
-// Package mountd keeps unions mounted in processes of their own, for a daemon
-// that comes and goes. One server process serves many mounts; it outlives the
-// daemon, and ends when it has neither mounts nor a daemon.
+// Package mountd is the server process of snapshot/servers: it opens layers,
+// mounts unions and serves them, many in one process.
 //
-//	daemon (Pool)                          server process (Serve), one or more
-//	-----------------------------------    -----------------------------------
-//	makes STATE/s/N.sock, starts itself
-//	again with the socket as fd 3 -------> listens
-//	watch  ------------------------------> a connection that stays: its end
-//	                                       tells either that the other is gone
-//	mount{dir, options} -----------------> opens layers, mounts, serves
-//	usage, files, counts ----------------> asks the union of a mount
-//	umount2(dir)                           sees that its mount is gone,
-//	gone{dir} ---------------------------> answers when the layers are closed
-//	(killed, started again)                goes on
-//	finds STATE/s/*.sock, watch ---------> the same mounts, a new daemon
-//
-// Messages are JSON values on a stream, one answer to each request. Whoever may
-// open the socket may have anything mounted, so its directory is 0700.
-//
-// Locks, none held while another is taken or a file is touched:
-//
-//	Pool.starting          the making of a server process
-//	Pool.mu                the set of servers, and where each directory is served
-//	conn.mu                one request at a time on a connection
-//	server.mu              the mounts of a server process
+// server.mu protects the mounts of the process; nothing else is taken and no
+// file is touched while it is held.
 package mountd

@@ -12,10 +12,10 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/plyfs/plyfs/cmd/internal/mountd"
 	"github.com/plyfs/plyfs/fs/fstest/nsbox"
 	"github.com/plyfs/plyfs/fs/fstest/require"
 	"github.com/plyfs/plyfs/snapshot"
+	"github.com/plyfs/plyfs/snapshot/servers"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +31,7 @@ type world struct {
 	*snapshot.Snapshotter
 	t     *testing.T
 	dir   string
-	pool  *mountd.Pool
+	pool  *servers.Pool
 	mount string // where a client mounts
 }
 

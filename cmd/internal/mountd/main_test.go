@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/plyfs/plyfs/cmd/internal/mountd"
 	"github.com/plyfs/plyfs/snapshot"
+	"github.com/plyfs/plyfs/snapshot/servers"
 )
 
 // serveWord makes this test binary a server process.
@@ -28,16 +29,16 @@ func TestMain(m *testing.M) {
 }
 
 // newPool makes a pool that keeps its sockets in state.
-func newPool(state string) (*mountd.Pool, error) {
-	return mountd.NewPool(mountd.Config{
+func newPool(state string) (*servers.Pool, error) {
+	return servers.NewPool(servers.Config{
 		State: state, MountsPerServer: 16,
-		Command: []string{"mountd.test", serveWord},
+		Program: "/proc/self/exe", Args: []string{"mountd.test", serveWord},
 	})
 }
 
 // open opens the snapshots below root with server processes of their own; the
 // state is beside the root.
-func open(root string) (*snapshot.Snapshotter, *mountd.Pool, error) {
+func open(root string) (*snapshot.Snapshotter, *servers.Pool, error) {
 	state := filepath.Join(root, "..", "state")
 	pool, err := newPool(state)
 	if err != nil {

@@ -3,11 +3,7 @@ package mountd
 import (
 	"fmt"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
-
-const oPath = unix.O_PATH
 
 // InUserNamespace says whether this process is root of another user namespace
 // than the first one.

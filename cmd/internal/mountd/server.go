@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/snapshot/servers"
 )
 
 // listenFD is where a server process finds its socket.
@@ -101,7 +102,7 @@ func (s *server) converse(c net.Conn) {
 	}()
 	enc, dec := json.NewEncoder(c), json.NewDecoder(c)
 	for {
-		var q request
+		var q servers.Request
 		if dec.Decode(&q) != nil {
 			return
 		}
@@ -115,31 +116,31 @@ func (s *server) converse(c net.Conn) {
 	}
 }
 
-func (s *server) answer(q *request) (r response, err error) {
+func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 	switch q.Op {
-	case opHello:
+	case servers.OpHello:
 		r.Version, r.PID = cli.VersionString(), os.Getpid()
 		return r, nil
-	case opMount:
+	case servers.OpMount:
 		return r, s.mount(q.Dir, q.Options)
-	case opList:
+	case servers.OpList:
 		r.Dirs = s.list()
 		return r, nil
-	case opCounts:
+	case servers.OpCounts:
 		r.Counts, r.Bytes = s.counts()
 		return r, nil
 	}
 	m := s.find(q.Dir)
 	switch q.Op {
-	case opGone:
+	case servers.OpGone:
 		r.OK = m == nil || m.wait(q.Wait)
 		return r, nil
-	case opUsage:
+	case servers.OpUsage:
 		if m != nil {
 			r.Bytes, r.Inodes, r.OK = m.usage()
 		}
 		return r, nil
-	case opFiles:
+	case servers.OpFiles:
 		if m != nil {
 			r.Files, r.OK = m.files(), true
 		}

@@ -1,4 +1,4 @@
-package mountd
+package servers
 
 import (
 	"errors"
@@ -12,15 +12,16 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"golang.org/x/sys/unix"
 )
 
 // Pool is the daemon's side: the server processes that there are.
 type Pool struct {
-	dir   string // of the sockets
-	start func(listener *os.File) error
-	max   int
-	lost  chan struct{}
+	dir     string // of the sockets
+	start   func(listener *os.File) error
+	max     int
+	version string
+	lost    chan struct{}
 
 	starting sync.Mutex
 
@@ -45,9 +46,13 @@ type Config struct {
 	State string
 	// MountsPerServer bounds how many mounts share a process, and so its end.
 	MountsPerServer int
-	// Command starts a server process: the running program with the
-	// arguments that make it call Serve.
-	Command []string
+	// Program and Args are a server process: containerd-plyfs-grpc, with the
+	// verb for that. Args begins with the name of the program.
+	Program string
+	Args    []string
+	// Version is that of Program. Servers of another one are left from before
+	// an update and get no new mounts; "" takes any.
+	Version string
 	// Log is where servers write; nil is the daemon's standard error.
 	Log *os.File
 }
@@ -57,6 +62,7 @@ func NewPool(c Config) (*Pool, error) {
 	p := &Pool{
 		dir:     filepath.Join(c.State, "s"),
 		max:     max(c.MountsPerServer, 1),
+		version: c.Version,
 		lost:    make(chan struct{}, 1),
 		servers: map[string]*peer{},
 		where:   map[string]*peer{},
@@ -81,8 +87,10 @@ func NewPool(c Config) (*Pool, error) {
 // startServer starts a server process that outlives us: it has a session of
 // its own, and nothing of ours but the socket and the log.
 func startServer(c Config, listener *os.File) error {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = c.Command
+	cmd := exec.Command(c.Program)
+	if len(c.Args) > 0 {
+		cmd.Args = c.Args
+	}
 	cmd.ExtraFiles = []*os.File{listener}
 	cmd.Stderr = os.Stderr
 	if c.Log != nil {
@@ -116,10 +124,10 @@ func (p *Pool) adopt(socket string) error {
 	if err != nil {
 		return err
 	}
-	hello, err := c.ask(request{Op: opHello})
-	var list response
+	hello, err := c.ask(Request{Op: OpHello})
+	var list Response
 	if err == nil {
-		list, err = c.ask(request{Op: opList})
+		list, err = c.ask(Request{Op: OpList})
 	}
 	var watch *conn
 	if err == nil {
@@ -202,7 +210,7 @@ func (p *Pool) choose() *peer {
 	defer p.mu.Unlock()
 	var best *peer
 	for _, s := range p.servers {
-		if s.version == cli.VersionString() && s.mounts < p.max && (best == nil || s.mounts > best.mounts) {
+		if (p.version == "" || s.version == p.version) && s.mounts < p.max && (best == nil || s.mounts > best.mounts) {
 			best = s
 		}
 	}
@@ -243,7 +251,7 @@ func (p *Pool) more() error {
 
 // listen makes a socket whose path may be longer than an address can be.
 func listen(path string) (*net.UnixListener, error) {
-	dir, err := os.OpenFile(filepath.Dir(path), oPath, 0)
+	dir, err := os.OpenFile(filepath.Dir(path), unix.O_PATH, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package mountd
+package servers
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
 	if err != nil {
 		return err
 	}
-	r := request{Op: opMount, Dir: dir, Options: o.String()}
+	r := Request{Op: OpMount, Dir: dir, Options: o.String()}
 	if _, err = slowly(ctx, s, r); err != nil {
 		p.mu.Lock()
 		s.mounts--
@@ -39,10 +39,10 @@ func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
 
 // slowly asks on a connection of its own, and gives up when ctx ends; the
 // server doesn't.
-func slowly(ctx context.Context, s *peer, q request) (response, error) {
+func slowly(ctx context.Context, s *peer, q Request) (Response, error) {
 	c, err := dial(s.socket)
 	if err != nil {
-		return response{}, err
+		return Response{}, err
 	}
 	defer c.c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.c.Close() })()
@@ -72,7 +72,7 @@ func (p *Pool) Unmount(ctx context.Context, dir string) error {
 	if s == nil || boundElsewhere(dir) {
 		return nil
 	}
-	_, err := slowly(ctx, s, request{Op: opGone, Dir: dir, Wait: lingering})
+	_, err := slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
 	if err != nil && !isServer(err) && ctx.Err() == nil {
 		return nil // the server is gone: so are its layers
 	}
@@ -107,7 +107,7 @@ func boundElsewhere(dir string) bool {
 func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
 	served := map[string]bool{}
 	for _, s := range p.all() {
-		r, err := s.quick.ask(request{Op: opList})
+		r, err := s.quick.ask(Request{Op: OpList})
 		if err != nil {
 			continue // it is ending; watch sees it too
 		}
@@ -140,7 +140,7 @@ func (p *Pool) Usage(_ context.Context, dir string) (snapshot.Usage, bool, error
 	if s == nil {
 		return snapshot.Usage{}, false, nil
 	}
-	r, err := s.quick.ask(request{Op: opUsage, Dir: dir})
+	r, err := s.quick.ask(Request{Op: OpUsage, Dir: dir})
 	if err != nil {
 		return snapshot.Usage{}, false, nil // it is ending: nobody has counted
 	}
@@ -161,7 +161,7 @@ type Counts struct {
 func (p *Pool) Counts() Counts {
 	sum := Counts{Requests: map[string]uint64{}}
 	for _, s := range p.all() {
-		r, err := s.quick.ask(request{Op: opCounts})
+		r, err := s.quick.ask(Request{Op: OpCounts})
 		if err != nil {
 			continue
 		}
@@ -198,7 +198,7 @@ func (p *Pool) Sync(ctx context.Context, dir string) error {
 	if err := unix.Syncfs(root); err != nil {
 		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
 	}
-	r, err := slowly(ctx, s, request{Op: opFiles, Dir: dir})
+	r, err := slowly(ctx, s, Request{Op: OpFiles, Dir: dir})
 	if err != nil {
 		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
 	}

@@ -1,4 +1,4 @@
-package mountd
+package servers
 
 import (
 	"encoding/json"
@@ -8,27 +8,29 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The requests.
 const (
-	opHello  = "hello"  // who is there
-	opMount  = "mount"  // Dir, Options
-	opList   = "list"   // the mounts
-	opUsage  = "usage"  // Dir
-	opFiles  = "files"  // Dir: regular files of the upper that the kernel knows
-	opGone   = "gone"   // Dir: wait until its layers are closed, at most Wait
-	opCounts = "counts" // FUSE requests by kind, of all mounts
+	OpHello  = "hello"  // who is there
+	OpMount  = "mount"  // Dir, Options
+	OpList   = "list"   // the mounts
+	OpUsage  = "usage"  // Dir
+	OpFiles  = "files"  // Dir: regular files of the upper that the kernel knows
+	OpGone   = "gone"   // Dir: wait until its layers are closed, at most Wait
+	OpCounts = "counts" // FUSE requests by kind, of all mounts
 )
 
-type request struct {
+type Request struct {
 	Op      string
 	Dir     string        `json:",omitempty"`
 	Options string        `json:",omitempty"`
 	Wait    time.Duration `json:",omitempty"`
 }
 
-type response struct {
+type Response struct {
 	Err string `json:",omitempty"`
 
 	Version string            `json:",omitempty"`
@@ -56,7 +58,7 @@ func newConn(c net.Conn) *conn {
 // dial connects to the socket of a server process. The path may be longer than
 // a socket's address can be.
 func dial(path string) (*conn, error) {
-	f, err := os.OpenFile(path, oPath, 0)
+	f, err := os.OpenFile(path, unix.O_PATH, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +76,7 @@ type errServer string
 
 func (e errServer) Error() string { return string(e) }
 
-func (c *conn) ask(q request) (r response, err error) {
+func (c *conn) ask(q Request) (r Response, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err = c.enc.Encode(q); err == nil {
