@@ -19,9 +19,10 @@
 // Messages are JSON values on a stream, one answer to each request. Whoever may
 // open the socket may have anything mounted, so its directory is 0700.
 //
-// Locks, none held while another is taken or a file is touched:
+// Lock order:
 //
 //	Pool.starting          the making of a server process
-//	Pool.mu                the set of servers, and where each directory is served
-//	conn.mu                one request at a time on a connection
+//	  Pool.mu              the set of servers, and where each directory is served; no call under it
+//	quickConn.mu           one request at a time on the connection that stays
+//	  conn.mu              the same, of any connection
 package servers

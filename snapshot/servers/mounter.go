@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -108,6 +109,10 @@ func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
 	served := map[string]bool{}
 	for _, s := range p.all() {
 		r, err := s.quick.ask(Request{Op: OpList})
+		if err != nil && p.has(s) && errors.Is(err, os.ErrDeadlineExceeded) {
+			// It lives: its mounts are not to be replaced.
+			return nil, fmt.Errorf("the server process %d of mounts does not answer: if it is stopped, continue or kill it", s.pid)
+		}
 		if err != nil {
 			continue // it is ending; watch sees it too
 		}
@@ -126,6 +131,12 @@ func (p *Pool) all() []*peer {
 		all = append(all, s)
 	}
 	return all
+}
+
+func (p *Pool) has(s *peer) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.servers[s.socket] == s
 }
 
 func (p *Pool) at(dir string) *peer {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,8 +37,8 @@ type peer struct {
 	socket  string
 	version string
 	pid     int
-	quick   *conn // for what is answered at once; kept as long as both live
-	mounts  int   // protected by Pool.mu
+	quick   quickConn // for what is answered at once
+	mounts  int       // protected by Pool.mu
 }
 
 // Config is how a Pool makes server processes.
@@ -124,6 +125,7 @@ func (p *Pool) adopt(socket string) error {
 	if err != nil {
 		return err
 	}
+	_ = c.c.SetDeadline(time.Now().Add(atOnce))
 	hello, err := c.ask(Request{Op: OpHello})
 	var list Response
 	if err == nil {
@@ -137,7 +139,8 @@ func (p *Pool) adopt(socket string) error {
 		_ = c.c.Close()
 		return err
 	}
-	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, quick: c, mounts: len(list.Dirs)}
+	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs)}
+	s.quick.socket, s.quick.c = socket, c
 	p.mu.Lock()
 	p.servers[socket] = s
 	for _, d := range list.Dirs {
@@ -163,7 +166,7 @@ func (p *Pool) watch(s *peer, c *conn) {
 	}
 	closed := p.closed
 	p.mu.Unlock()
-	_ = s.quick.c.Close()
+	s.quick.close()
 	_ = os.Remove(s.socket)
 	if left > 0 && !closed {
 		p.tellLost()
@@ -180,10 +183,10 @@ func (p *Pool) tellLost() {
 // Close lets go of the servers, which go on as long as they have mounts.
 func (p *Pool) Close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
-	for _, s := range p.servers {
-		_ = s.quick.c.Close()
+	p.mu.Unlock()
+	for _, s := range p.all() {
+		s.quick.close()
 	}
 }
 

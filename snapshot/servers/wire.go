@@ -88,6 +88,51 @@ func (c *conn) ask(q Request) (r Response, err error) {
 	return r, err
 }
 
+// atOnce is how long a server may take for what it only has to look up. One
+// that is stopped must not stop the daemon as well.
+const atOnce = 10 * time.Second
+
+// quickConn is a connection for such requests, made anew after a fault: what
+// comes late would be taken for the next answer.
+type quickConn struct {
+	socket string
+
+	mu     sync.Mutex
+	c      *conn // nil after a fault
+	closed bool
+}
+
+func (q *quickConn) ask(r Request) (Response, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return Response{}, net.ErrClosed
+	}
+	if q.c == nil {
+		c, err := dial(q.socket)
+		if err != nil {
+			return Response{}, err
+		}
+		q.c = c
+	}
+	_ = q.c.c.SetDeadline(time.Now().Add(atOnce)) // fails for a closed one: so does ask
+	a, err := q.c.ask(r)
+	if err != nil && !isServer(err) {
+		_ = q.c.c.Close()
+		q.c = nil
+	}
+	return a, err
+}
+
+func (q *quickConn) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	if q.c != nil {
+		_ = q.c.c.Close()
+	}
+}
+
 // isServer says whether the server lives and has answered.
 func isServer(err error) bool {
 	var e errServer

@@ -334,3 +334,29 @@ func TestForms(t *testing.T) {
 		}
 	}
 }
+
+// TestServerStopped: a server that doesn't answer is named, and its mounts are
+// left alone.
+func TestServerStopped(t *testing.T) {
+	if !inBox(t) {
+		return
+	}
+	w, ctx := newWorld(t), context.Background()
+	w.layer("base", "", func(dir string) { write(t, dir+"/f", "base") })
+	m := w.prepare("c", "base", nil)
+	pids := w.servers()
+	if len(pids) != 1 {
+		t.Fatalf("%d server processes", len(pids))
+	}
+	must(t, unix.Kill(pids[0], unix.SIGSTOP))
+	_, err := w.Mounts(ctx, "c")
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("server process %d", pids[0])) {
+		t.Errorf("%v", err)
+	}
+	must(t, unix.Kill(pids[0], unix.SIGCONT))
+	again, err := w.Mounts(ctx, "c")
+	must(t, err)
+	if got := read(t, again[0].Source+"/f"); got != "base" || !reflect.DeepEqual(again, m) {
+		t.Errorf("afterwards: %q, %v", got, again)
+	}
+}
