@@ -12,8 +12,9 @@ type Rootfs interface {
 	Mount(dir string, userNS bool) (fd int, err error)
 	// Serve serves fd, which it owns, until the mount is gone. It mustn't
 	// touch the mount.
-	Serve(fd int) error
+	Serve(fd int, userNS bool) error
 }
 
-// Opener makes a Rootfs of [Root.FS]. It only reads the text.
-type Opener func(text string) (Rootfs, error)
+// Opener makes a Rootfs of [Root.FS]; dir is the container's directory, in
+// which it may have files. It only reads the text.
+type Opener func(text, dir string) (Rootfs, error)

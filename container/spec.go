@@ -34,8 +34,7 @@ type Spec struct {
 type Root struct {
 	// Dir is a directory that becomes the root as it is.
 	Dir string `json:",omitempty"`
-	// FS is a text from which the opener given to Boot makes a Rootfs. The
-	// text may contain {dir}, which stands for the container's directory.
+	// FS is a text from which the opener given to Boot makes a Rootfs.
 	FS string `json:",omitempty"`
 	// ReadOnly makes the root read-only for the payload.
 	ReadOnly bool `json:",omitempty"`
@@ -74,9 +73,12 @@ type Device struct{ Source, Target string }
 type Net struct {
 	// Mode is NetNone, NetHost or NetUser.
 	Mode  string
-	Ports []Port   `json:",omitempty"`
-	DNS   []string `json:",omitempty"`
-	Hosts []string `json:",omitempty"` // NAME:ADDRESS
+	Ports []Port `json:",omitempty"`
+	// Optional lets NetUser become NetNone with a warning where nothing can
+	// connect it.
+	Optional bool     `json:",omitempty"`
+	DNS      []string `json:",omitempty"`
+	Hosts    []string `json:",omitempty"` // NAME:ADDRESS
 }
 
 // The modes of Net.

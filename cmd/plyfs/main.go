@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 
@@ -20,6 +21,7 @@ import (
 const program = "plyfs"
 
 func main() {
+	container.Boot(openRootfs)
 	os.Exit(cli.Exit(os.Stderr, program, run(os.Args)))
 }
 
@@ -60,6 +62,7 @@ func verbs() []verb {
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
 		{"fsck", "check an upper directory", fsckUsage, fsck},
+		{"run", "run a command in a container", runUsage, runVerb},
 		{"doctor", "say what this machine lacks for mounting", doctorUsage, doctor},
 		{"version", "print the version", versionUsage, version},
 		{"help", "print the help of a verb", helpUsage, help},

@@ -31,6 +31,19 @@ func TestGetopt(t *testing.T) {
 	}
 }
 
+func TestGetoptLeading(t *testing.T) {
+	spec := Spec{Short: "o:f", Leading: true}
+	for args, want := range map[string][]string{
+		"-f -o a cmd -f --x": {"cmd", "-f", "--x"},
+		"-f -- -x -f":        {"-x", "-f"},
+	} {
+		flags, rest, err := spec.Getopt(strings.Fields(args), nil)
+		if err != nil || !reflect.DeepEqual(rest, want) {
+			t.Errorf("%s: %v, %v, %v", args, flags, rest, err)
+		}
+	}
+}
+
 func TestGetoptErrors(t *testing.T) {
 	spec := Spec{Short: "o:f", Long: []string{"log=", "debug"}}
 	for args, want := range map[string]string{
@@ -68,6 +81,8 @@ func TestExit(t *testing.T) {
 		{Usagef("bad %s", "flag"), 2, "plyfs: bad flag\n"},
 		{errors.Join(Usagef("a")), 2, "plyfs: a\n"},
 		{Silent(1), 1, ""},
+		{WithCode(125, Usagef("bad")), 125, "plyfs: bad\n"},
+		{WithCode(125, nil), 0, ""},
 	} {
 		var b strings.Builder
 		if code := Exit(&b, "plyfs", tt.err); code != tt.code || b.String() != tt.text {

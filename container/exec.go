@@ -1,0 +1,3 @@
+package container
+
+func runExec(Opener) error { return nil }

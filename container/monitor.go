@@ -1,0 +1,5 @@
+package container
+
+import "errors"
+
+func (c *Container) StartDetached() ([]string, error) { return nil, errors.New("x") }
