@@ -25,10 +25,11 @@ const (
 
 // roles are what this program can be started as.
 var roles = map[string]func(Opener) error{
-	"stage":  runStage,
-	"init":   runInit,
-	"exec":   runExec,
-	"asroot": runAsRoot,
+	"monitor": runMonitor,
+	"stage":   runStage,
+	"init":    runInit,
+	"exec":    runExec,
+	"asroot":  runAsRoot,
 }
 
 func init() {

@@ -139,14 +139,9 @@ func (p *initProcess) openTerminal() error {
 		return fmt.Errorf("terminal: %w", err)
 	}
 	defer unix.Close(master)
-	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
-		return fmt.Errorf("terminal: unlock: %w", err)
+	if p.tty, err = otherEnd(master); err != nil {
+		return err
 	}
-	slave, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	if e != 0 {
-		return fmt.Errorf("terminal: %w", e)
-	}
-	p.tty = int(slave)
 	fd, err := unix.OpenTree(p.tty, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
@@ -157,6 +152,37 @@ func (p *initProcess) openTerminal() error {
 	}
 	if err := p.monitor.send(message{What: "terminal"}, master); err != nil {
 		return fmt.Errorf("the monitor: %w", err)
+	}
+	return nil
+}
+
+// otherEnd opens the payload's end of a terminal.
+func otherEnd(master int) (int, error) {
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		return -1, fmt.Errorf("terminal: unlock: %w", err)
+	}
+	tty, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if e != 0 {
+		return -1, fmt.Errorf("terminal: %w", e)
+	}
+	return int(tty), nil
+}
+
+// takeTTY makes a terminal the standard descriptors, and when control is given
+// that of our session.
+func takeTTY(tty, uid int, control bool) error {
+	if control {
+		if err := unix.IoctlSetInt(tty, unix.TIOCSCTTY, 0); err != nil {
+			return fmt.Errorf("controlling terminal: %w", err)
+		}
+	}
+	if err := unix.Fchown(tty, uid, -1); err != nil {
+		return fmt.Errorf("the terminal's owner: %w", err)
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(tty, fd, 0); err != nil {
+			return err
+		}
 	}
 	return nil
 }

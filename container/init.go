@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -228,11 +227,14 @@ func (p *initProcess) settle() error {
 			return fmt.Errorf("the root can't be made read-only: %w", err)
 		}
 	}
-	if p.Spec.Process.Terminal {
-		return p.takeTerminal()
+	if _, err := unix.Setsid(); err != nil {
+		return err
 	}
-	_, err := unix.Setsid()
-	return err
+	if p.Spec.Process.Terminal {
+		// With a reaper the session that it belongs to is the payload's.
+		return takeTTY(p.tty, p.user.uid, !p.Spec.Init)
+	}
+	return nil
 }
 
 // enterCwd goes to the working directory, and makes it when it isn't there.
@@ -278,27 +280,6 @@ func loopbackUp() error {
 	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
 		return fmt.Errorf("loopback: %w", err)
-	}
-	return nil
-}
-
-// takeTerminal makes the terminal that of a new session.
-func (p *initProcess) takeTerminal() error {
-	if _, err := unix.Setsid(); err != nil {
-		return err
-	}
-	if !p.Spec.Init { // else it is that of the reaper's child
-		if err := unix.IoctlSetInt(p.tty, unix.TIOCSCTTY, 0); err != nil {
-			return fmt.Errorf("controlling terminal: %w", err)
-		}
-	}
-	if err := syscall.Fchown(p.tty, p.user.uid, -1); err != nil {
-		return fmt.Errorf("the terminal's owner: %w", err)
-	}
-	for fd := range 3 {
-		if err := unix.Dup3(p.tty, fd, 0); err != nil {
-			return err
-		}
 	}
 	return nil
 }

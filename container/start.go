@@ -61,8 +61,12 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 	if st.Status == Running || st.Status == Paused {
 		return nil, fmt.Errorf("container %s is %s already", st.Name, st.Status)
 	}
+	keepOurs()
 	r := &Run{c: c, served: c.spec.Root.FS != ""}
-	err = r.start(st, stdio)
+	// Kept also when it fails: what was written by then belongs to these ids.
+	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
+		err = r.start(st, stdio)
+	}
 	if err != nil {
 		r.abandon()
 		f := asFailure(err)
@@ -78,10 +82,7 @@ func (r *Run) start(st *State, stdio IO) error {
 	c := r.c
 	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
 	o.Spec.Files = c.spec.withFiles()
-	var err error
-	if o.Outer, o.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err != nil {
-		return err
-	}
+	o.Outer, o.Inner = st.Outer, st.Inner
 	filter := make(chan filterResult, 1)
 	go func() { filter <- compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual) }()
 	initSide, err := r.startStage(o, stdio)
@@ -123,8 +124,8 @@ func (r *Run) start(st *State, stdio IO) error {
 	}
 	st.Status, st.Boot, st.Started, st.Finished = Running, bootID(), time.Now().Round(0), time.Time{}
 	st.Init, st.Monitor, st.Stage = r.init, identify(os.Getpid()), r.stage
-	st.ExitCode, st.Error, st.OOMKilled, st.Warnings = 0, "", false, r.Warnings
-	st.Outer, st.Inner, st.Cgroup, st.Logged = o.Outer, o.Inner, r.group, stdio.Logged
+	st.ExitCode, st.Error, st.OOMKilled, st.Stopping, st.Warnings = 0, "", false, false, r.Warnings
+	st.Cgroup, st.Logged = r.group, stdio.Logged
 	st.NetBy, st.NetHelper = r.net.describe()
 	return writeFile(filepath.Join(c.Dir(), "state.json"), st)
 }

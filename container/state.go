@@ -59,6 +59,7 @@ type State struct {
 	NetBy     string        `json:",omitempty"` // the program that connects the network
 	NetHelper process       `json:",omitzero"`
 	Warnings  []string      `json:",omitempty"`
+	Stopping  bool          `json:",omitempty"` // somebody wants it to end: no restart
 	Logged    bool          `json:",omitempty"` // output goes to the log
 }
 

@@ -275,6 +275,8 @@ func (c *Container) updateLocked(change func(*State) error) error {
 	return writeFile(filepath.Join(c.Dir(), "state.json"), st)
 }
 
+func (c *Container) saveSpec() error { return writeFile(filepath.Join(c.Dir(), "spec.json"), &c.spec) }
+
 // Rename gives a container another name.
 func (c *Container) Rename(name string) error {
 	if err := checkName(name); err != nil {

@@ -248,15 +248,10 @@ func (r *runRequest) finish(command []string) error {
 	case r.detach && r.interactive && !s.Process.Terminal:
 		return cli.Usagef("-d and -i: nobody could write to it")
 	}
-	if s.Process.Terminal && !r.detach {
-		if !isTerminal(os.Stdin) {
-			return cli.Usagef("-t needs a terminal as standard input")
-		}
-		if t := os.Getenv("TERM"); t != "" {
-			s.Process.Env = append([]string{"TERM=" + t}, s.Process.Env...)
-		}
+	if r.detach {
+		return nil
 	}
-	return nil
+	return r.checkTerminal()
 }
 
 // finishCaps adds what was added to the defaults, and takes what was dropped.
