@@ -218,9 +218,8 @@ func (p *initProcess) mountVolumes() error {
 		var err error
 		switch m.Type {
 		case "bind":
-			if fd, err = p.tree(tree); err == nil {
-				err = setAttr(fd, unix.MountAttr{Attr_set: attrs, Propagation: unix.MS_PRIVATE}, true)
-			}
+			fd = p.trees[tree]
+			err = setAttr(fd, unix.MountAttr{Attr_set: attrs, Propagation: unix.MS_PRIVATE}, true)
 			tree++
 		case "tmpfs":
 			fd, err = newMount("tmpfs", int(attrs), tmpfsOptions(m)...)

@@ -110,10 +110,7 @@ func (p *initProcess) mountNode(fd int, name string) error {
 func (p *initProcess) mountDevices() error {
 	first := len(p.hostTrees()) - len(p.Spec.Devices)
 	for i, d := range p.Spec.Devices {
-		fd, err := p.tree(first + i)
-		if err != nil {
-			return err
-		}
+		fd := p.trees[first+i]
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			return err
@@ -121,7 +118,7 @@ func (p *initProcess) mountDevices() error {
 		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFCHR && kind != unix.S_IFBLK {
 			return &failure{125, d.Source + " is not a device"}
 		}
-		err = p.mountOn(fd, path.Clean("/"+d.Target))
+		err := p.mountOn(fd, path.Clean("/"+d.Target))
 		unix.Close(fd)
 		if err != nil {
 			return &failure{125, fmt.Sprintf("device %s: %v", d.Source, err)}

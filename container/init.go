@@ -22,7 +22,7 @@ type initProcess struct {
 	dev     int    // of its /dev
 	sys     int    // of its /proc/sys, from before it became read-only
 	scratch int    // a tmpfs of small files and an empty directory, mounted in pieces
-	trees   []int  // the host's trees that the stage has opened; nil when it has no right to
+	trees   []int  // detached mounts of hostTrees
 	filter  []byte // the seccomp program
 	tty     int    // the payload's end of the terminal, or -1
 	user    identity
@@ -80,6 +80,15 @@ func (p *initProcess) mountRoot(open Opener) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mount propagation: %w", err)
 	}
+	if !p.HostRoot { // before anything covers a path
+		for _, t := range p.hostTrees() {
+			fd, err := cloneTree(t.path, t.recursive)
+			if err != nil {
+				return err
+			}
+			p.trees = append(p.trees, fd)
+		}
+	}
 	on := base[len(base)-1]
 	for _, dir := range base {
 		if unix.Access(dir, unix.X_OK) == nil {
@@ -115,11 +124,13 @@ func (p *initProcess) mountRoot(open Opener) error {
 		}
 	}
 	p.stage.close()
+	return p.openRoot(on)
+}
+
+// openRoot mounts a root that is a directory, and opens what is mounted.
+func (p *initProcess) openRoot(on string) error {
 	if p.Spec.Root.Dir != "" {
-		fd, err := p.tree(0)
-		if err != nil {
-			return err
-		}
+		fd := p.trees[0]
 		to, err := unix.Open(on, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -138,15 +149,6 @@ func (p *initProcess) mountRoot(open Opener) error {
 	}
 	p.root = fd
 	return nil
-}
-
-// tree is the i-th of hostTrees.
-func (p *initProcess) tree(i int) (int, error) {
-	if p.trees != nil {
-		return p.trees[i], nil
-	}
-	t := p.hostTrees()[i]
-	return cloneTree(t.path, t.recursive)
 }
 
 // joinGroup waits until the monitor has put us into our cgroup and connected
