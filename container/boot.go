@@ -29,6 +29,7 @@ var roles = map[string]func(Opener) error{
 	"stage":   runStage,
 	"init":    runInit,
 	"exec":    runExec,
+	"copy":    runCopy,
 	"asroot":  runAsRoot,
 }
 
@@ -86,15 +87,19 @@ const maxOrder = 64 << 20
 
 // readOrder leaves the file open: the stage passes it on.
 func readOrder() (*order, error) {
+	o := new(order)
+	return o, readOrderInto(o)
+}
+
+func readOrderInto(v any) error {
 	text, err := io.ReadAll(io.NewSectionReader(preader(fdOrder), 0, maxOrder))
 	if err != nil {
-		return nil, fmt.Errorf("no order on descriptor %d: %w; %s is for plyfs itself", fdOrder, err, roleEnv)
+		return fmt.Errorf("no order on descriptor %d: %w; %s is for plyfs itself", fdOrder, err, roleEnv)
 	}
-	o := new(order)
-	if err := json.Unmarshal(text, o); err != nil {
-		return nil, fmt.Errorf("order: %w", err)
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("order: %w", err)
 	}
-	return o, nil
+	return nil
 }
 
 // preader reads a descriptor that stays with its owner.

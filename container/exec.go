@@ -61,7 +61,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 	if filter.err != nil {
 		return nil, filter.err
 	}
-	e, peer, err := c.enter(st, &execOrder{p, c.spec.Hostname, st.Inner, c.spec.Net.Mode == NetHost}, stdio)
+	e, peer, err := c.enter(st, &execOrder{p, c.spec.Hostname, st.Inner, c.spec.Net.Mode == NetHost}, "exec", stdio)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +83,8 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 	return e, nil
 }
 
-// enter starts this program in the container's namespaces.
-func (c *Container) enter(st *State, o *execOrder, stdio IO) (*Executed, peer, error) {
+// enter starts this program in the container's namespaces, in a role.
+func (c *Container) enter(st *State, o any, role string, stdio IO) (*Executed, peer, error) {
 	pidfd, err := unix.PidfdOpen(st.Init.PID, 0)
 	if err != nil {
 		return nil, peer{}, fmt.Errorf("container %s: %w", st.Name, err)
@@ -124,10 +124,10 @@ func (c *Container) enter(st *State, o *execOrder, stdio IO) (*Executed, peer, e
 		}
 	}
 	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
-	if !o.HostNet {
+	if c.spec.Net.Mode != NetHost {
 		flags |= unix.CLONE_NEWNET
 	}
-	if !o.Inner.none() {
+	if !st.Inner.none() {
 		flags |= unix.CLONE_NEWUSER
 	}
 	keepOurs()
@@ -135,8 +135,8 @@ func (c *Container) enter(st *State, o *execOrder, stdio IO) (*Executed, peer, e
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	defer func() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) }()
 	pid, err := nsfork.Start(&nsfork.Command{
-		PidFD: pidfd, Namespaces: flags, Root: !o.Inner.none(), Program: int(self.Fd()),
-		Args: []string{"plyfs-exec"}, Env: []string{roleEnv + "=exec"}, Files: files,
+		PidFD: pidfd, Namespaces: flags, Root: !st.Inner.none(), Program: int(self.Fd()),
+		Args: []string{"plyfs-" + role}, Env: []string{roleEnv + "=" + role}, Files: files,
 	})
 	if err != nil {
 		ours.close()
@@ -177,13 +177,9 @@ func runExec(Opener) error {
 
 // execute becomes the command; it returns only when it can't.
 func execute(caller peer) error {
-	text, err := io.ReadAll(io.NewSectionReader(preader(fdOrder), 0, maxOrder))
-	if err != nil {
-		return err
-	}
 	o := new(execOrder)
-	if err := json.Unmarshal(text, o); err != nil {
-		return fmt.Errorf("order: %w", err)
+	if err := readOrderInto(o); err != nil {
+		return err
 	}
 	m, _, err := caller.receive() // we are in our cgroup
 	if err != nil {
