@@ -3,6 +3,8 @@ package container
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +64,9 @@ func (c *Container) Stop(wait time.Duration) error {
 	if err := c.noRestart(); err != nil {
 		return err
 	}
+	if st.Status == Restarting && !st.Monitor.awaitEnd(lastWrites) {
+		return c.monitorStays(st)
+	}
 	if st.Status != Running && st.Status != Paused {
 		return nil // as docker: it is as it should be
 	}
@@ -89,13 +94,22 @@ func (c *Container) Stop(wait time.Duration) error {
 		return c.end(st)
 	}
 	if !st.Monitor.awaitEnd(lastWrites) {
-		return fmt.Errorf("container %s: its monitor (process %d) doesn't end", st.Name, st.Monitor.PID)
+		return c.monitorStays(st)
 	}
 	return nil
 }
 
+func (c *Container) monitorStays(st *State) error {
+	return fmt.Errorf("container %s: its monitor (process %d) doesn't end", st.Name, st.Monitor.PID)
+}
+
 // Wait waits for the end of the container and gives its exit code.
 func (c *Container) Wait() (int, error) {
+	waiting, err := c.waiting(unix.LOCK_SH)
+	if err != nil {
+		return 0, err
+	}
+	defer waiting.Close()
 	for {
 		st, err := c.State()
 		if err != nil {
@@ -104,14 +118,12 @@ func (c *Container) Wait() (int, error) {
 		switch st.Status {
 		case Running, Paused:
 			st.Init.awaitEnd(-1)
-			// The code is there before the monitor ends, and with --rm not
-			// for long.
 			for {
 				now, err := c.stored()
 				if err != nil {
-					return 0, fmt.Errorf("container %s was removed at its end, and its exit code with it", st.Name)
+					return 0, fmt.Errorf("container %s was removed by force, and its exit code with it", st.Name)
 				}
-				if now.Status == Exited {
+				if now.Status == Exited || now.Status == Restarting {
 					return now.ExitCode, nil
 				}
 				if !st.Monitor.alive() {
@@ -128,6 +140,24 @@ func (c *Container) Wait() (int, error) {
 		}
 	}
 }
+
+// waiting opens and locks the file that a removal at the end waits for: those
+// who want the exit code hold it shared until they have read it.
+func (c *Container) waiting(how int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(c.Dir(), "waiting"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(lastReaders); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if err == nil || time.Now().After(end) {
+			return f, nil
+		}
+	}
+}
+
+// lastReaders is how long a removal waits for them.
+const lastReaders = 2 * time.Second
 
 // Pause stops all processes of the container, or lets them go on.
 func (c *Container) Pause(stop bool) error {

@@ -187,7 +187,7 @@ func (c *Container) Logs(o LogOptions, show func(LogLine) error) error {
 				continue
 			}
 		}
-		if stateErr != nil || st.Status != Running && st.Status != Paused && !st.Monitor.alive() {
+		if stateErr != nil || !st.active() && !st.Monitor.alive() {
 			return nil
 		}
 		time.Sleep(50 * time.Millisecond)

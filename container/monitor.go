@@ -130,6 +130,7 @@ func (c *Container) once(tell func(message), started func()) (again bool, err er
 		again = !st.Stopping && (c.spec.Restart.Max == 0 || st.Restarts < c.spec.Restart.Max)
 		if again {
 			st.Restarts++
+			st.Status = Restarting
 			st.Monitor, st.Boot = identify(os.Getpid()), bootID()
 		}
 		return nil
@@ -151,7 +152,14 @@ func (c *Container) rest(try int) bool {
 	}
 	for end := time.Now().Add(pause); time.Now().Before(end); time.Sleep(min(firstPause, time.Until(end)+1)) {
 		st, err := c.stored()
-		if err != nil || st.Stopping {
+		if err != nil {
+			return false
+		}
+		if st.Stopping {
+			_ = c.update(func(st *State) error {
+				st.Status, st.Monitor = Exited, process{}
+				return nil
+			})
 			return false
 		}
 	}

@@ -18,7 +18,7 @@ func (c *Container) Remove(force bool) error {
 	if err != nil {
 		return err
 	}
-	if st.Status == Running || st.Status == Paused {
+	if st.active() {
 		if !force {
 			return fmt.Errorf("container %s is %s: stop it first, or remove it with -f", st.Name, st.Status)
 		}
@@ -39,7 +39,7 @@ func (c *Container) Remove(force bool) error {
 	} else if err != nil {
 		return err
 	}
-	if st.Status == Running || st.Status == Paused {
+	if st.active() {
 		return fmt.Errorf("container %s was started again just now", st.Name)
 	}
 	if err := c.clear(st); err != nil {
@@ -54,6 +54,9 @@ func (c *Container) Remove(force bool) error {
 
 // end kills a running container and waits until its monitor has noted it.
 func (c *Container) end(st *State) error {
+	if err := c.noRestart(); err != nil {
+		return err
+	}
 	if st.Status == Paused {
 		_ = st.Cgroup.Freeze(false)
 	}

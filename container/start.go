@@ -58,7 +58,7 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Status == Running || st.Status == Paused {
+	if st.active() && st.Monitor.PID != os.Getpid() {
 		return nil, fmt.Errorf("container %s is %s already", st.Name, st.Status)
 	}
 	keepOurs()
@@ -188,7 +188,7 @@ func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
 			late, attr.AmbientCaps = true, stageCaps
 		}
 	}
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.ID}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.Dir}, &syscall.ProcAttr{
 		Env: stageEnv(), Files: files, Sys: attr,
 	})
 	if err != nil {
@@ -206,7 +206,7 @@ func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
 // stageEnv has what the Go runtime reads; nothing else reaches the server.
 func stageEnv() []string {
 	env := []string{roleEnv + "=stage"}
-	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "PLYFS_TEST_BASE"} {
+	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

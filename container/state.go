@@ -19,15 +19,16 @@ import (
 // Status is where a container is in its life.
 type Status string
 
-// The states. Created, Running and Exited are stored; Paused is stored while
-// it is running; Dead is what a running one is found to be when its monitor is
-// gone: it can be removed, and started again.
+// The states. All but Dead are stored. Restarting has ended, and its monitor
+// waits before it starts it again. Dead is what a running one is found to be
+// when its monitor is gone: it can be removed, and started again.
 const (
-	Created Status = "created"
-	Running Status = "running"
-	Paused  Status = "paused"
-	Exited  Status = "exited"
-	Dead    Status = "dead"
+	Created    Status = "created"
+	Running    Status = "running"
+	Paused     Status = "paused"
+	Restarting Status = "restarting"
+	Exited     Status = "exited"
+	Dead       Status = "dead"
 )
 
 // process names one process for ever: ids are used again, an id with its start
@@ -65,16 +66,20 @@ type State struct {
 
 // live corrects a stored state by what is true now.
 func (s *State) live() {
-	if s.Status != Running && s.Status != Paused {
+	if s.Boot == bootID() && s.Monitor.alive() {
 		return
 	}
-	if s.Boot != bootID() || !s.Init.alive() && !s.Monitor.alive() {
-		s.Status = Dead
-		return
+	switch s.Status {
+	case Running, Paused:
+		s.Status = Dead // its init ends with the monitor
+	case Restarting:
+		s.Status = Exited
 	}
-	if !s.Monitor.alive() {
-		s.Status = Dead // its init ends with it
-	}
+}
+
+// active says that a monitor has it in its hands.
+func (s *State) active() bool {
+	return s.Status == Running || s.Status == Paused || s.Status == Restarting
 }
 
 // identify names a running process.

@@ -30,6 +30,9 @@ func (r *Run) Wait() (int, error) {
 		err = trouble
 	}
 	if st != nil && r.c.spec.Remove {
+		if waiting, e := r.c.waiting(unix.LOCK_EX); e == nil {
+			waiting.Close()
+		}
 		return code, errors.Join(err, r.c.Remove(false))
 	}
 	return code, err

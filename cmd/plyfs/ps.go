@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func psVerb(args []string) error {
 	for i := len(list) - 1; i >= 0; i-- { // the youngest first
 		c := list[i]
 		st, err := c.State()
-		if err != nil || !all && st.Status != container.Running && st.Status != container.Paused {
+		if err != nil || !all && !slices.Contains([]container.Status{container.Running, container.Paused, container.Restarting}, st.Status) {
 			continue
 		}
 		if quiet {
@@ -126,6 +127,8 @@ func status(st *container.State) string {
 		return "Up " + span(time.Since(st.Started))
 	case container.Paused:
 		return "Up " + span(time.Since(st.Started)) + " (Paused)"
+	case container.Restarting:
+		return fmt.Sprintf("Restarting (%d) %s", st.ExitCode, ago(st.Finished))
 	case container.Exited:
 		return fmt.Sprintf("Exited (%d) %s", st.ExitCode, ago(st.Finished))
 	case container.Dead:
