@@ -102,6 +102,9 @@ func (r *Run) start(st *State, stdio IO) error {
 	r.group, warnings, err = cgroup.Create("plyfs-"+c.ID, c.spec.Limits.cgroup())
 	if err == nil {
 		r.warn(warnings...)
+		err = r.record(st)
+	}
+	if err == nil {
 		err = r.group.Add(r.init.PID)
 	}
 	if err != nil {
@@ -128,6 +131,16 @@ func (r *Run) start(st *State, stdio IO) error {
 	st.Cgroup, st.Logged = r.group, stdio.Logged
 	st.NetBy, st.NetHelper = r.net.describe()
 	return writeFile(filepath.Join(c.Dir(), "state.json"), st)
+}
+
+// record writes down what a removal must tidy up should we be killed before
+// the start is complete.
+func (r *Run) record(st *State) error {
+	if r.group.Empty() {
+		return nil // processes end by themselves
+	}
+	st.Boot, st.Cgroup = bootID(), r.group
+	return writeFile(filepath.Join(r.c.Dir(), "state.json"), st)
 }
 
 func (r *Run) warn(texts ...string) {

@@ -90,10 +90,8 @@ func (r *Run) reap() (code int, trouble error) {
 		}
 		return code, trouble
 	case ws := <-stage:
-		select {
-		case ws := <-init: // both at once
-			return exitCode(ws), nil
-		case <-time.After(100 * time.Millisecond):
+		if exitCode(ws) == 0 { // its mount is gone, and so is init in a moment
+			return exitCode(<-init), nil
 		}
 		_ = r.init.signal(unix.SIGKILL)
 		return exitCode(<-init), r.serverError(ws)

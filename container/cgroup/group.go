@@ -145,6 +145,9 @@ func (g *Group) dirs() []string {
 	return out
 }
 
+// Empty says that there is no cgroup.
+func (g *Group) Empty() bool { return len(g.dirs()) == 0 }
+
 // Add puts a process into the group. The kernel waits for a grace period in
 // each hierarchy, so they are asked all at once.
 func (g *Group) Add(pid int) error {

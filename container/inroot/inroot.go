@@ -118,6 +118,11 @@ func step(at int, name string) (int, error) {
 				return -1, err
 			}
 		case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+			// What proc shows as links are none: their text is only a hint.
+			var fs unix.Statfs_t
+			if e := unix.Fstatfs(at, &fs); e != nil || fs.Type == unix.PROC_SUPER_MAGIC {
+				return -1, unix.ELOOP
+			}
 			buf := make([]byte, unix.PathMax)
 			if n, e := unix.Readlinkat(at, name, buf); e == nil {
 				return -1, symlink(buf[:n])
