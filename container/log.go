@@ -233,7 +233,7 @@ func parseLine(text string) (LogLine, bool) {
 	if len(f) != 4 {
 		return LogLine{}, false
 	}
-	t, err := time.Parse(logTime, f[0])
+	t, err := time.Parse(time.RFC3339Nano, f[0])
 	if f[2] == "F" {
 		f[3] += "\n"
 	}

@@ -68,9 +68,6 @@ func spans(calls map[uint32][]rule, last, def uint32) []span {
 		}
 		return span{first: first, ret: def}
 	}
-	if len(calls) == 0 || slices.Max(slices.Collect(maps.Keys(calls))) < last {
-		defer func() { add(span{first: last + 1, ret: unknown}) }()
-	}
 	for _, nr := range slices.Sorted(maps.Keys(calls)) {
 		rules := calls[nr]
 		s := span{first: nr, ret: def}
@@ -84,6 +81,9 @@ func spans(calls map[uint32][]rule, last, def uint32) []span {
 		if _, next := calls[nr+1]; !next {
 			add(gap(nr + 1))
 		}
+	}
+	if out[len(out)-1].first <= last {
+		add(span{first: last + 1, ret: unknown})
 	}
 	return out
 }
