@@ -192,11 +192,10 @@ func sendMounts(o *order, to peer, pid int) error {
 
 // hostTree is a directory or file of the host that is mounted.
 type hostTree struct {
-	path            string
-	recursive       bool
-	root            bool
-	device          bool
-	readOnly, noDev bool
+	path      string
+	recursive bool
+	root      bool
+	device    bool
 }
 
 // hostTrees are all of a container, in a fixed order: the root when it is a

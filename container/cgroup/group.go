@@ -230,20 +230,6 @@ func (g *Group) OOMKilled() bool {
 	return ok && n > 0
 }
 
-// Pids lists the processes of the group.
-func (g *Group) Pids() []int {
-	for _, dir := range g.dirs() {
-		var out []int
-		for _, w := range strings.Fields(read(dir, "cgroup.procs")) {
-			if n, err := strconv.Atoi(w); err == nil && n > 0 {
-				out = append(out, n)
-			}
-		}
-		return out
-	}
-	return nil
-}
-
 // CanFreeze says whether the group can be stopped as a whole.
 func (g *Group) CanFreeze() bool {
 	if g == nil {
