@@ -20,6 +20,9 @@ type IO struct {
 	Stdin, Stdout, Stderr *os.File
 	// Logged says that the output ends in the container's log.
 	Logged bool
+	// Warn is told what was asked for and isn't in force, before the payload
+	// starts as far as it is known then; nil: Run.Warnings has it.
+	Warn func(text string)
 }
 
 // StartError is an error of Start with the exit code that run has for it.
@@ -41,6 +44,7 @@ type Run struct {
 	init    process
 	stage   process
 	served  bool
+	tell    func(string)
 	group   *cgroup.Group
 	net     *netHelper
 	stageIn peer
@@ -62,7 +66,7 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 		return nil, fmt.Errorf("container %s is %s already", st.Name, st.Status)
 	}
 	keepOurs()
-	r := &Run{c: c, served: c.spec.Root.FS != ""}
+	r := &Run{c: c, served: c.spec.Root.FS != "", tell: stdio.Warn}
 	// Kept also when it fails: what was written by then belongs to these ids.
 	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
 		err = r.start(st, stdio)
@@ -145,8 +149,12 @@ func (r *Run) record(st *State) error {
 
 func (r *Run) warn(texts ...string) {
 	for _, t := range texts {
-		if t != "" {
-			r.Warnings = append(r.Warnings, t)
+		if t == "" {
+			continue
+		}
+		r.Warnings = append(r.Warnings, t)
+		if r.tell != nil {
+			r.tell(t)
 		}
 	}
 }

@@ -174,12 +174,12 @@ func (r *runRequest) foreground(c *container.Container) (int, error) {
 		return 0, r.discard(c, err)
 	}
 	signals := container.CatchSignals()
+	stdio.payload.Warn = func(text string) { tell([]string{text}) }
 	started, err := c.Start(stdio.payload)
 	stdio.started()
 	if err != nil {
 		return 0, r.discard(c, err)
 	}
-	tell(started.Warnings)
 	go func() {
 		for s := range signals {
 			_ = started.Signal(s.(unix.Signal))

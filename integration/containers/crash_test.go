@@ -54,7 +54,7 @@ func TestManyAtOnce(t *testing.T) {
 	p := newPerson(t, "subids")
 	p.prints(t, `for k in $(seq 10); do for i in $(seq 20); do $RUN sh -c 'echo x >/f; cat /f' & done; wait; done | sort | uniq -c | tr -s ' '; ls -A $PLYFS_ROOT/containers`, "200 x")
 	root := newPerson(t, "root")
-	root.prints(t, `ls /proc/$$/fd >/dev/null; for i in $(seq 20); do $RUN -m 50m sh -c 'echo x >/f; cat /f' & done | sort | uniq -c | tr -s ' '; wait; ls -A $PLYFS_ROOT/containers; find /sys/fs/cgroup -name 'plyfs-*'; grep -c fuse.plyfs /proc/self/mountinfo`, "20 x\n0")
+	root.prints(t, `for i in $(seq 20); do $RUN -m 50m sh -c 'echo x >/f; cat /f' & done | sort | uniq -c | tr -s ' '; wait; ls -A $PLYFS_ROOT/containers; find /sys/fs/cgroup -name 'plyfs-*'`, "20 x")
 }
 
 // TestTwoAtOnce: commands on one container at the same time leave one outcome.
