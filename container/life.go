@@ -105,7 +105,7 @@ func (c *Container) monitorStays(st *State) error {
 
 // Wait waits for the end of the container and gives its exit code.
 func (c *Container) Wait() (int, error) {
-	waiting, err := c.waiting(unix.LOCK_SH)
+	waiting, err := c.waiting(unix.LOCK_SH, os.O_CREATE)
 	if err != nil {
 		return 0, err
 	}
@@ -143,8 +143,11 @@ func (c *Container) Wait() (int, error) {
 
 // waiting opens and locks the file that a removal at the end waits for: those
 // who want the exit code hold it shared until they have read it.
-func (c *Container) waiting(how int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(c.Dir(), "waiting"), os.O_CREATE|os.O_RDWR, 0o600)
+func (c *Container) waiting(how, flags int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(c.Dir(), "waiting"), flags|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrNotExist) && flags != 0 {
+		err = fmt.Errorf("%w: %s (it was just removed)", ErrNotFound, c.Short())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Store keeps containers on disk:
@@ -82,8 +83,8 @@ func checkName(name string) error {
 // Create makes a container; with no name it is called by the start of its id.
 func (s *Store) Create(name string, spec *Spec) (*Container, error) {
 	raw := make([]byte, 32)
-	if _, err := rand.Read(raw); err != nil {
-		return nil, err
+	if _, err := unix.Getrandom(raw, 0); err != nil {
+		return nil, fmt.Errorf("an id: %w", err)
 	}
 	c := &Container{ID: hex.EncodeToString(raw), store: s, spec: *spec}
 	if name == "" {

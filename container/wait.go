@@ -30,7 +30,7 @@ func (r *Run) Wait() (int, error) {
 		err = trouble
 	}
 	if st != nil && r.c.spec.Remove {
-		if waiting, e := r.c.waiting(unix.LOCK_EX); e == nil {
+		if waiting, e := r.c.waiting(unix.LOCK_EX, 0); e == nil {
 			waiting.Close()
 		}
 		return code, errors.Join(err, r.c.Remove(false))
