@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,11 @@ func (m idMaps) none() bool { return len(m.UID) == 0 }
 
 // single says that only one user is mapped.
 func (m idMaps) single() bool { return len(m.UID) == 1 && m.UID[0].Size == 1 }
+
+// shifted says that ids inside are other numbers outside.
+func (m idMaps) shifted() bool {
+	return slices.ContainsFunc(append(slices.Clone(m.UID), m.GID...), func(l idMap) bool { return l.Inside != l.Outside })
+}
 
 // identity is the map of a child namespace with the same ids.
 func (m idMaps) identity() idMaps {

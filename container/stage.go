@@ -151,7 +151,7 @@ func ownOutput() error {
 // of root, and shifts the ids so that the container's root is root in them.
 func sendMounts(o *order, to peer, pid int) error {
 	userNS := -1
-	if !o.Inner.none() {
+	if o.Inner.shifted() {
 		fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("init's user namespace: %w", err)

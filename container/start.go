@@ -253,6 +253,7 @@ func (r *Run) awaitPayload(initSide peer) error {
 		if err == nil && m.Failure != nil {
 			_ = r.init.signal(unix.SIGKILL)
 		}
+		r.stageIn.close()
 		failed <- m.Failure
 	}()
 	isReady := false

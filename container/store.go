@@ -24,7 +24,7 @@ import (
 //	    server.log              what the server of the root had to say
 //
 // A directory whose name begins with a dot is being made or being removed; one
-// that is older than its maker is removed by whoever comes next.
+// that nobody has touched for an hour is removed by whoever makes the next.
 type Store struct{ root string }
 
 // DefaultRoot is where the data of the calling user lies.
@@ -128,6 +128,7 @@ func (s *Store) enter(c *Container, name, tmp string) error {
 		return err
 	}
 	defer l.Close()
+	s.sweep()
 	others, err := s.List()
 	if err != nil {
 		return err
@@ -153,6 +154,20 @@ func (s *Store) enter(c *Container, name, tmp string) error {
 		return err
 	}
 	return os.Rename(tmp, s.dir(c.ID))
+}
+
+// abandoned is how long nobody has touched a directory that is left over.
+const abandoned = time.Hour
+
+// sweep removes what was left half made or half removed.
+func (s *Store) sweep() {
+	entries, _ := os.ReadDir(filepath.Join(s.root, "containers"))
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && strings.HasPrefix(e.Name(), ".") && time.Since(info.ModTime()) > abandoned {
+			_ = removeData(s.dir(e.Name()), userMaps(false)) // else the next one will
+		}
+	}
 }
 
 // List gives all containers, the oldest first.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -157,5 +158,36 @@ func TestParseLog(t *testing.T) {
 	}
 	if _, ok := parseLine("nonsense"); ok {
 		t.Error("nonsense is a line")
+	}
+}
+
+// TestSweep: what a killed process left half made goes, what is being made
+// stays.
+func TestSweep(t *testing.T) {
+	s, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".old", ".new"} {
+		if err := os.MkdirAll(filepath.Join(s.dir(name), "upper"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	past := time.Now().Add(-2 * abandoned)
+	if err := os.Chtimes(s.dir(".old"), past, past); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Create("", &Spec{Root: Root{Dir: "/"}, Net: Net{Mode: NetNone}, Process: Process{Args: []string{"x"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.dir(".old")); err == nil {
+		t.Error("the old one stays")
+	}
+	if _, err := os.Stat(s.dir(".new")); err != nil {
+		t.Error("the new one is gone")
+	}
+	if err := c.Remove(false); err != nil {
+		t.Error(err)
 	}
 }
