@@ -21,6 +21,11 @@ func compileFilter(p *Process, pretend bool) filterResult {
 	if p.Seccomp.Unconfined && !pretend {
 		return filterResult{}
 	}
+	if p.Seccomp.Profile == nil && !p.Seccomp.Unconfined && !pretend {
+		if program, ok := seccomp.Cached(p.Caps); ok {
+			return filterResult{program: program}
+		}
+	}
 	var profile *specs.LinuxSeccomp
 	var err error
 	switch {

@@ -157,15 +157,20 @@ func bootID() string {
 // writeFile replaces a file so that readers see the old or the new text, and a
 // crash leaves one of them.
 func writeFile(path string, v any) error {
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+	if err := writeNew(tmp, v); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// writeNew writes a file that nobody reads yet.
+func writeNew(path string, v any) error {
 	text, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	if err := os.WriteFile(tmp, append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return os.WriteFile(path, append(text, '\n'), 0o600)
 }
 
 func readFile(path string, v any) error {

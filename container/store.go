@@ -109,7 +109,7 @@ func (s *Store) Create(name string, spec *Spec) (*Container, error) {
 		}
 	}
 	if err == nil {
-		err = writeFile(filepath.Join(tmp, "spec.json"), &c.spec)
+		err = writeNew(filepath.Join(tmp, "spec.json"), &c.spec)
 	}
 	if err == nil {
 		err = s.enter(c, name, tmp)
@@ -150,7 +150,7 @@ func (s *Store) enter(c *Container, name, tmp string) error {
 			return fmt.Errorf("there are %d containers and no range of ids is left: remove some", len(others))
 		}
 	}
-	if err := writeFile(filepath.Join(tmp, "state.json"), st); err != nil {
+	if err := writeNew(filepath.Join(tmp, "state.json"), st); err != nil {
 		return err
 	}
 	return os.Rename(tmp, s.dir(c.ID))

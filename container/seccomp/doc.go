@@ -9,3 +9,4 @@
 package seccomp
 
 //go:generate go run gen.go
+//go:generate env PLYFS_UPDATE=1 go test -run TestCached .
