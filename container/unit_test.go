@@ -4,12 +4,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/container/seccomp"
 )
 
 func TestCheckUser(t *testing.T) {
@@ -189,5 +192,12 @@ func TestSweep(t *testing.T) {
 	}
 	if err := c.Remove(false); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUsualFilter: the start that is usual has its filter made in advance.
+func TestUsualFilter(t *testing.T) {
+	if _, ok := seccomp.Cached(DefaultCaps()); !ok && runtime.GOARCH == "amd64" {
+		t.Error("DefaultCaps has changed: change seccomp's TestCached, and go generate")
 	}
 }
