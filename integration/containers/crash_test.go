@@ -19,8 +19,8 @@ func TestKilledProcesses(t *testing.T) {
 					[[ ! -d /proc/$init && ! -d /proc/$stage ]]
 					until s=$($BIN inspect -f '{{.State.Status}} {{.State.ExitCode}}' v); [[ $s != running* ]]; do sleep 0.05; done
 					case `+victim+` in
-					Monitor) [[ $s = dead* ]]; $BIN ps -a | grep -q Dead; no $BIN exec v true 2>/dev/null; no $BIN wait v 2>/dev/null ;;
-					Stage) [[ $s = exited* ]]; $BIN inspect -f '{{.State.Error}}' v | grep -q 'server of the root ended by signal 9' ;;
+					Monitor) [[ $s = dead* ]]; $BIN ps -a | has Dead; no $BIN exec v true 2>/dev/null; no $BIN wait v 2>/dev/null ;;
+					Stage) [[ $s = exited* ]]; $BIN inspect -f '{{.State.Error}}' v | has 'server of the root ended by signal 9' ;;
 					Init) [[ $s = 'exited 137' && -z $($BIN inspect -f '{{.State.Error}}' v) ]] ;;
 					esac
 					$BIN rm v >/dev/null`)

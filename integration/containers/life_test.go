@@ -13,16 +13,16 @@ func TestLife(t *testing.T) {
 			rm $HOME/cid $HOME/pid
 			[[ $($BIN ps -q) = ${id:0:12} && $($BIN ps -q --no-trunc) = $id ]]
 			[[ $($BIN ps --format '{{.Names}} {{.State}} {{.Labels}}') = "one running a=b" ]]
-			$BIN ps --format json | grep -q '"Names":"one"'
+			$BIN ps --format json | has '"Names":"one"'
 			until [[ $($BIN logs one 2>&1 | wc -l) = 2 ]]; do sleep 0.05; done
 			[[ $($BIN logs one 2>/dev/null) = out && $($BIN logs one 2>&1 >/dev/null) = err ]]
-			$BIN logs -t one 2>/dev/null | grep -qE '^[0-9-]{10}T[0-9:.]+Z out$'
+			$BIN logs -t one 2>/dev/null | has -E '^[0-9-]{10}T[0-9:.]+Z out$'
 			no $BIN rm one 2>$HOME/err; grep -q 'stop it first' $HOME/err
 			no $BIN rename one ../x 2>/dev/null
 			$BIN rename one two
 			no $BIN inspect one 2>/dev/null
 			[[ $($BIN inspect -f '{{.State.Status}}' ${id:0:5}) = running ]]
-			$BIN top two | grep -q 'sh -c echo out'
+			$BIN top two | has 'sh -c echo out'
 			$BIN logs -f two >$HOME/log & follower=$!
 			$BIN wait two >$HOME/code & waiter=$!
 			[[ $($BIN stop two) = two ]]
@@ -89,7 +89,7 @@ func TestCopy(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		p.sh(t, `
 			$RUND --name c sh -c 'mkdir -p /d/e; echo one >/d/e/f; chmod 600 /d/e/f; ln -s /etc/shadow /d/l; echo made; sleep 1000' >/dev/null
-			until $BIN logs c | grep -q made; do sleep 0.05; done
+			until $BIN logs c | has made; do sleep 0.05; done
 			mkdir $HOME/to; cd $HOME/to
 			$BIN cp c:/d .; [[ $(cat d/e/f) = one && $(stat -c %a d/e/f) = 600 && $(readlink d/l) = /etc/shadow ]]
 			$BIN cp c:/d/e/f name; [[ $(cat name) = one ]]
@@ -111,6 +111,6 @@ func TestLogRotation(t *testing.T) {
 		$BIN wait l >/dev/null
 		[[ $(du -sb $PLYFS_ROOT/containers/*/log | cut -f1) -lt 11000000 && -e $(echo $PLYFS_ROOT/containers/*/log.1) ]]
 		[[ $($BIN logs -n 1 l) = last ]]
-		$BIN logs l | wc -c | grep -qE '^1[0-9]{7}$'
+		$BIN logs l | wc -c | has -E '^1[0-9]{7}$'
 		$BIN rm l`)
 }

@@ -23,9 +23,9 @@ func TestLimits(t *testing.T) {
 	p.prints(t, `$RUN sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait' 2>&1`, "")
 	p.sh(t, `
 		$RUND --name s -m 64m --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 --pids-limit 20 sh -c 'while :; do :; done' >/dev/null
-		$BIN stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' s | grep -qE '^s .* / 64MiB 1$'
+		$BIN stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' s | has -E '^s .* / 64MiB 1$'
 		$BIN update -m 32m --pids-limit 30 s >/dev/null
-		$BIN stats --no-stream --format '{{.MemUsage}}' | grep -q '/ 32MiB'
+		$BIN stats --no-stream --format '{{.MemUsage}}' | has '/ 32MiB'
 		$BIN pause s >/dev/null; [[ $($BIN ps --format '{{.State}}') = paused ]]
 		no $BIN exec s true 2>/dev/null; no $BIN pause s 2>/dev/null
 		a=$($BIN top s | awk 'NR==2 {print $4}'); sleep 0.3; [[ $($BIN top s | awk 'NR==2 {print $4}') = $a ]]

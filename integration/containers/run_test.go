@@ -102,7 +102,7 @@ func TestUser(t *testing.T) {
 func TestVolumes(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		p.sh(t, `mkdir $LAYER/../vol; echo text >$LAYER/../vol/f`)
-		p.prints(t, `$RUN -v $LAYER/../vol:/data sh -c 'cat /data/f; stat -c %u /data/f; echo new >/data/g'; cat $LAYER/../vol/g; stat -c %u $LAYER/../vol/g | grep -qx $(id -u) && echo mine`, "text\n0\nnew\nmine")
+		p.prints(t, `$RUN -v $LAYER/../vol:/data sh -c 'cat /data/f; stat -c %u /data/f; echo new >/data/g'; cat $LAYER/../vol/g; stat -c %u $LAYER/../vol/g | has -x $(id -u) && echo mine`, "text\n0\nnew\nmine")
 		p.prints(t, `$RUN -v $LAYER/../vol:/data:ro sh -c 'echo x >/data/h' 2>&1; [[ ! -e $LAYER/../vol/h ]] && echo kept`, "sh: can't create /data/h: Read-only file system\nkept")
 		p.prints(t, `$RUN -v $LAYER/../vol/f:/deep/in/file:ro sh -c 'cat /deep/in/file'`, "text")
 	})
@@ -111,7 +111,7 @@ func TestVolumes(t *testing.T) {
 // TestPlainRoot: --rootfs is the directory itself.
 func TestPlainRoot(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
-		p.prints(t, `$BIN run --rm --net none `+p.flags+` --rootfs $LAYER sh -c 'id -u; echo new >/new'; cat $LAYER/new; stat -c %u $LAYER/new | grep -qx $(id -u) && echo mine; rm $LAYER/new`, "0\nnew\nmine")
+		p.prints(t, `$BIN run --rm --net none `+p.flags+` --rootfs $LAYER sh -c 'id -u; echo new >/new'; cat $LAYER/new; stat -c %u $LAYER/new | has -x $(id -u) && echo mine; rm $LAYER/new`, "0\nnew\nmine")
 	})
 }
 

@@ -155,7 +155,7 @@ func TestTyping_CVE_2017_5226_CVE_2019_10063(t *testing.T) {
 func TestCopy_CVE_2019_14271_CVE_2018_15664(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		p.prints(t, `$RUND --name v sh -c 'echo inside >/etc/secret; ln -s / /up; ln -s /etc/secret /link; rm -rf /lib /usr; rm /bin/tar /bin/cp /bin/ls; echo made; sleep 100' >/dev/null
-			until $BIN logs v | grep -q made; do sleep 0.05; done
+			until $BIN logs v | has made; do sleep 0.05; done
 			mkdir $HOME/o; echo outside >$HOME/o/mine; cd $HOME/o
 			$BIN cp v:/up/etc/secret got; cat got; $BIN cp v:/up/../../../etc/secret got; cat got
 			ln -s $HOME/o/mine trap; $BIN cp v:/etc/secret trap/ 2>/dev/null; $BIN cp v:/etc/secret - | (mkdir d; cd d; ln -s ../mine secret; $BIN cp v:/etc/secret .); cat mine
