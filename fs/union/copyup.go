@@ -127,6 +127,9 @@ func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscal
 		return e
 	}
 	defer c.close()
+	if fs.live.on && uint8(c.st.Mode>>12&15) != r.Type && c.attr.Mode>>12&15 != uint32(r.Type) {
+		return unix.ESTALE // others have put something else there
+	}
 	c.metaOnly = c.metaOnly && c.st.Mode&unix.S_IFMT == unix.S_IFREG && c.st.Size > 0
 	if e := fs.makeCopy(&c, tmp); e != 0 {
 		fs.discard(tmp)
@@ -262,7 +265,7 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 		fs.quota.add(fs.work.tmp, orphanName(id))
 		fs.switchUp(i, r, c)
 		r.Set(node.Orphan)
-		if c.st.Nlink > 1 {
+		if c.st.Nlink > 1 && !fs.live.on {
 			fs.indexLink(i, r, c, fs.work.tmp, orphanName(id))
 		}
 		if !r.Has(node.Indexed) {
@@ -288,7 +291,8 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 	}
 	ent.Upper = fs.entryType(c.st.Mode)
 	fs.switchUp(i, r, c)
-	if c.st.Nlink > 1 && !c.isDir {
+	fs.separate(r, ent, c)
+	if c.st.Nlink > 1 && !c.isDir && !fs.live.on {
 		fs.indexLink(i, r, c, p.fd, name)
 	}
 	return 0

@@ -274,6 +274,7 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 	if errno == 0 {
 		ent = d.ix.Add(name)
 		ent.Upper, ent.Ino = r.Type, r.Ino
+		fs.noteBase(d, p.fd, name)
 		if fs.hasOverride(0) && r.Type != unix.DT_LNK {
 			ent.Upper = index.Unknown
 		}

@@ -61,10 +61,12 @@ func (fs *FS) loadIndex(d *dir) syscall.Errno {
 	if e := fs.loadStack(d); e != 0 {
 		return e
 	}
+	fs.refresh(d)
 	r := fs.t.Rec(d.i)
 	b := index.NewBuilder()
 	rd := reader{fs: fs, b: b}
 	stamp := dirStamp{read: time.Now()}
+	d.closed = nil
 	if r.Has(node.Upper) && !d.gone {
 		p, e := fs.dirFD(d.i, 0)
 		if e != 0 {
@@ -84,14 +86,21 @@ func (fs *FS) loadIndex(d *dir) syscall.Errno {
 	if !rd.opaque {
 		for _, s := range *d.stack.Load() {
 			p, e := fs.dirFD(d.i, s.layer)
+			if fs.live.absent(e) {
+				stamp.sums = append(stamp.sums, 0)
+				continue
+			}
 			if e != 0 {
 				return e
 			}
-			if fs.o.Live {
+			if fs.live.on {
 				stamp.add(p.fd)
 			}
 			b.Layer(s.layer)
 			_, e = rd.layer(p.fd, s.layer, s.xwh, false)
+			if e == unix.EACCES && fs.live.on {
+				e = rd.closed(d, p.fd, s.layer)
+			}
 			p.release()
 			if e != 0 {
 				return e
@@ -135,6 +144,14 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 		rd.buf = make([]byte, 32<<10)
 	}
 	li := &fs.layers[n]
+	dev := li.dev
+	if fs.live.on && n > 0 {
+		var st sys.Stat // a live lower may be of several file systems
+		if e := sys.StatFD(fd, &st); e != 0 {
+			return 0, e
+		}
+		dev = uint64(st.Dev)
+	}
 	count := 0
 	e = sys.ReadDir(fd, rd.buf, func(name string, ino uint64, typ uint8) bool {
 		count++
@@ -151,6 +168,9 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 				return true
 			}
 		}
+		if typ == unix.DT_DIR && fs.maybeHidden(dirfd, name, n, ino) {
+			return true
+		}
 		var st sys.Stat
 		switch {
 		case typ == unix.DT_UNKNOWN || typ == unix.DT_CHR || (typ == unix.DT_REG && xwh) || fs.inos.several:
@@ -164,7 +184,7 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 			}
 			ino = fs.inos.show(st.Dev, st.Ino)
 		default:
-			ino = fs.inos.show(li.dev, ino)
+			ino = fs.inos.show(dev, ino)
 		}
 		if n == 0 && impure {
 			if o, ok := fs.originIno(dirfd, name); ok {
@@ -210,15 +230,16 @@ func (fs *FS) stale(d *dir) bool {
 	if d.since.fresh {
 		return true
 	}
-	for k, s := range *d.stack.Load() {
-		p, e := fs.dirFD(d.i, s.layer)
-		if e != 0 {
+	stack := *d.stack.Load()
+	for k := range stack {
+		var st sys.Stat
+		sum := uint64(0)
+		if e := fs.statLower(d, &stack[k], &st); e == 0 {
+			sum = stampOf(&st)
+		} else if !fs.live.absent(e) {
 			return true
 		}
-		var st sys.Stat
-		e = sys.StatFD(p.fd, &st)
-		p.release()
-		if e != 0 || k >= len(d.since.sums) || d.since.sums[k] != stampOf(&st) {
+		if k >= len(d.since.sums) || d.since.sums[k] != sum {
 			return true
 		}
 	}

@@ -54,7 +54,7 @@ func (fs *FS) pinNode(d *dir, name string, ent *index.Entry) node.ID {
 	// Another name of a file with several? Then its node must know, even if
 	// it is made for that alone.
 	var f found
-	if fs.inspect(d, name, ent, &f) != 0 || f.st.Nlink < 2 {
+	if fs.inspect(d, name, ent, &f) != 0 || !fs.shared(&f) {
 		return node.None
 	}
 	id, e := fs.holdNode(d, name)

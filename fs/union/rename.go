@@ -227,6 +227,7 @@ func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
 	}
 	to := dst.d.ix.Add(dst.name)
 	to.Upper, to.Ino = typ, ino
+	fs.noteBase(dst.d, dst.fd, dst.name)
 	fs.hide(src.d, src.d.ix.Find(src.name))
 	if e := fs.renamed(src, dst, sr); e != 0 {
 		return e

@@ -156,6 +156,11 @@ func (fs *FS) changeOwner(w at, r *node.Rec, v uint32, ch *AttrChange, a *Attr) 
 			return 0
 		}
 		uid, gid := fs.ids.uid.store(a.UID), fs.ids.gid.store(a.GID)
+		if fs.ids.uid.squash || fs.ids.gid.squash {
+			if o, ok := fs.record(w); ok {
+				uid, gid = o.UID, o.GID // the mount shows another one
+			}
+		}
 		if v&SetUID != 0 {
 			uid = fs.ids.uid.store(ch.UID)
 		}

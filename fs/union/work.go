@@ -76,7 +76,7 @@ func (fs *FS) openWork() error {
 	}
 	fs.probe()
 	fs.work.index = -1
-	if fd, e := sys.OpenDir(fs.work.own, "index"); e == 0 {
+	if fd, e := sys.OpenDir(fs.work.own, "index"); e == 0 && !fs.live.on {
 		fs.work.index, fs.work.indexed = fd, true
 	}
 	if err := fs.setUpOverride(); err != nil {

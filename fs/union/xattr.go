@@ -61,6 +61,9 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 	if fs.o.NoACL && isACL(name) {
 		return unix.EOPNOTSUPP
 	}
+	if done, e := fs.order(id, name, value); done {
+		return e
+	}
 	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
 		if name == xattrAccessACL && fs.hasOverride(0) {
 			if e := fs.modeOfACL(id, w, value); e != 0 {
