@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/container/notify"
 )
 
 // credentials are what a thread gives itself before it becomes a payload. They
@@ -22,6 +24,8 @@ type credentials struct {
 	setGroups bool // the user namespace lets us
 	scope     bool // keep out of the host's abstract sockets
 	filter    []byte
+	notify    bool
+	listener  int // with notify: for notify.Serve
 }
 
 // take gives up whatever the payload isn't to have. The order is the point:
@@ -63,6 +67,11 @@ func (c *credentials) take() error {
 	// Changing ids has cleared this.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
+	}
+	if c.notify {
+		if c.listener, err = notify.Install(); err != nil {
+			return err
+		}
 	}
 	if !c.process.NewPrivs {
 		return setFilter(c.filter)
@@ -132,12 +141,13 @@ func (p *initProcess) become() error {
 	c := &credentials{
 		process: &p.Spec.Process, who: p.user, filter: p.filter,
 		setGroups: !p.Inner.single(), scope: p.Spec.Net.Mode == NetHost,
+		notify: p.Spec.Process.Notify && p.Inner.single(),
 	}
 	if err := c.take(); err != nil {
 		return err
 	}
 	if p.Spec.Init {
-		return p.reap(env)
+		return p.reap(env, c)
 	}
 	return replace(p.Spec.Process.Args, env)
 }
@@ -250,7 +260,7 @@ func setRlimits(limits []Rlimit) error {
 // reap is process 1 for a payload that isn't made for it: it starts the
 // payload, passes signals on, and waits for every orphan. It ends as the payload
 // ended.
-func (p *initProcess) reap(env []string) error {
+func (p *initProcess) reap(env []string, c *credentials) error {
 	args := p.Spec.Process.Args
 	signals := CatchSignals()
 	pid, err := eachCandidate(args[0], env, func(path string) (int, error) {
@@ -271,6 +281,9 @@ func (p *initProcess) reap(env []string) error {
 			_ = unix.Kill(pid, s.(syscall.Signal))
 		}
 	}()
+	if c.notify {
+		go func() { _ = notify.Serve(c.listener) }() // with an error the callers get ENOSYS
+	}
 	for {
 		var ws unix.WaitStatus
 		got, err := unix.Wait4(-1, &ws, 0, nil)

@@ -12,6 +12,8 @@ func (s *Spec) check() error {
 	switch {
 	case (s.Root.Dir == "") == (s.Root.FS == ""):
 		return errors.New("a container needs one root: a directory or layers")
+	case s.Process.Notify && (!s.Init || !s.IDs.Single || !s.IDs.Virtual || s.Process.NewPrivs):
+		return errors.New("owners are noted for a container of one id, with an init of ours and without new privileges")
 	case len(s.Process.Args) == 0 || s.Process.Args[0] == "":
 		return errors.New("no command given")
 	case len(s.Hostname) > 64 || strings.ContainsAny(s.Hostname, "/ \n\x00"):

@@ -21,6 +21,10 @@ func (c *Container) CopyIn(path string, r *os.File) error {
 	return c.copy("unpack", path, IO{Stdin: r})
 }
 
+// Sync has a running container write what its programs hold in memory of its
+// root: who isn't in its user namespace can't ask for it.
+func (c *Container) Sync() error { return c.copy("sync", "/", IO{}) }
+
 // copy runs the container's side of a copy in the container, as its root but
 // with no program of its.
 func (c *Container) copy(direction, path string, stdio IO) error {
@@ -70,7 +74,14 @@ func runCopy(Opener) error {
 		return err
 	}
 	unix.Umask(0)
-	if args[0] == "pack" {
+	switch args[0] {
+	case "sync":
+		fd, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		return unix.Syncfs(fd)
+	case "pack":
 		return tarcopy.Pack(os.Stdout, root, args[1])
 	}
 	if err := tarcopy.Unpack(os.Stdin, root, args[1]); err != nil {

@@ -10,6 +10,9 @@ import (
 // withFiles adds what every program looks for under /etc, unless the caller
 // has given it, or mounts something there.
 func (s *Spec) withFiles() map[string]string {
+	if s.NoFiles {
+		return s.Files
+	}
 	out := map[string]string{
 		"/etc/hostname": s.Hostname + "\n",
 		"/etc/hosts":    s.hosts(),

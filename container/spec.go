@@ -25,6 +25,9 @@ type Spec struct {
 	Image string `json:",omitempty"`
 	// Remove deletes the container when it has ended.
 	Remove bool `json:",omitempty"`
+	// NoFiles leaves /etc/hosts, /etc/hostname and /etc/resolv.conf as the root
+	// has them.
+	NoFiles bool `json:",omitempty"`
 	// Files are written into the root in memory (nothing reaches a layer), for
 	// what the host must say to programs: path to text.
 	Files map[string]string `json:",omitempty"`
@@ -109,6 +112,9 @@ type Process struct {
 	NewPrivs bool `json:",omitempty"`
 	Seccomp  Seccomp
 	Rlimits  []Rlimit `json:",omitempty"`
+	// Notify has the owners and devices that one mapped id can't name kept
+	// as data (package notify), with IDs.Single, IDs.Virtual and Init.
+	Notify bool `json:",omitempty"`
 	// Unmasked leaves /proc and /sys as they are.
 	Unmasked bool `json:",omitempty"`
 }

@@ -88,7 +88,9 @@ func (r *Run) start(st *State, stdio IO) error {
 	o.Spec.Files = c.spec.withFiles()
 	o.Outer, o.Inner = st.Outer, st.Inner
 	filter := make(chan filterResult, 1)
-	go func() { filter <- compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual) }()
+	go func() {
+		filter <- compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
+	}()
 	initSide, err := r.startStage(o, stdio)
 	if err != nil {
 		return err
