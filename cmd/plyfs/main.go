@@ -61,6 +61,13 @@ func verbs() []verb {
 	return []verb{
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
+		{"try", "run a command on a copy of this machine that is thrown away", tryUsage, try},
+		{"diff", "say what a sandbox has changed", diffUsage, diff},
+		{"commit", "put a sandbox's changes on the host", commitUsage, commit},
+		{"discard", "delete sandboxes", discardUsage, discard},
+		{"checkpoint", "keep a state of a sandbox", checkpointUsage, checkpoint},
+		{"rollback", "go back to a checkpoint", rollbackUsage, rollback},
+		{"config", "print the default configuration", configUsage, config},
 		{"fsck", "check an upper directory", fsckUsage, fsck},
 		{"run", "run a command in a container", runUsage, runVerb},
 		{"exec", "run another command in it", execUsage, execVerb},

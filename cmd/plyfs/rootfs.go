@@ -2,9 +2,11 @@ package main
 
 import (
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/plyfs/plyfs/container"
+	"github.com/plyfs/plyfs/container/sandbox"
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
@@ -14,6 +16,7 @@ import (
 type unionRoot struct {
 	options *layer.Options
 	stack   *layer.Stack
+	dir     string // of the container
 }
 
 // openRootfs makes a root of option text. Without an upperdir in it, what is
@@ -23,11 +26,14 @@ func openRootfs(text, dir string) (container.Rootfs, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, l := range o.Lower {
+		o.Lower[i] = strings.Replace(l, "{dir}", dir, 1)
+	}
 	if o.Upper == "" {
 		o.ReadOnly = false // what no upperdir means elsewhere
 		o.Upper, o.Work = filepath.Join(dir, "upper"), filepath.Join(dir, "work")
 	}
-	return &unionRoot{options: o}, nil
+	return &unionRoot{options: o, dir: dir}, nil
 }
 
 func (r *unionRoot) Open() (err error) {
@@ -48,6 +54,7 @@ func (r *unionRoot) Serve(fd int, userNS bool) error {
 	if err != nil {
 		return err
 	}
+	tree.OnClosed(func(path string) { sandbox.NoteClosed(r.dir, path) })
 	err = fusefs.NewServer(fd, tree, fusefs.Config{Options: r.options, UserNS: userNS}).Serve()
 	if e := tree.Close(); err == nil {
 		err = e
