@@ -222,8 +222,23 @@ func TestOrders(t *testing.T) {
 	if errno := e.fs.SetXattr(id, dialect.MknodXattr, []byte("20666:259"), 0); errno != unix.EINVAL {
 		t.Error("a file with data became a device:", errno)
 	}
+	if errno := e.fs.SetXattr(id, "user.plyfs.other", []byte("x"), 0); errno != unix.EPERM {
+		t.Error("another name of ours:", errno)
+	}
 	var none [8]byte
 	if _, errno := e.fs.GetXattr(id, dialect.BaseXattr, none[:]); errno != unix.ENODATA {
 		t.Error("a client sees the record of the lower file:", errno)
+	}
+}
+
+// TestOrdersNeedSquash: where users have ids of their own, nobody gives files
+// away by an xattr.
+func TestOrdersNeedSquash(t *testing.T) {
+	e := liveEnv(t)
+	e.o.XattrPerm = 2
+	e.file("lower1/f", "x")
+	e.open()
+	if errno := e.fs.SetXattr(e.c.id("f"), dialect.ChownXattr, []byte("1:1"), 0); errno != unix.EOPNOTSUPP {
+		t.Error(errno)
 	}
 }

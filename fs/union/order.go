@@ -18,7 +18,9 @@ func (fs *FS) order(id node.ID, name string, value []byte) (done bool, e syscall
 		return false, 0
 	case fs.writable() != 0:
 		return true, unix.EROFS
-	case !fs.hasOverride(0):
+	case !fs.hasOverride(0) || !fs.ids.uid.squash:
+		// Where users have ids of their own this would be a chown for
+		// everybody who may write a file.
 		return true, unix.EOPNOTSUPP
 	case name == dialect.ChownXattr:
 		return true, fs.orderChown(id, value)
