@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 
@@ -20,6 +21,7 @@ import (
 const program = "plyfs"
 
 func main() {
+	container.Boot(openRootfs)
 	os.Exit(cli.Exit(os.Stderr, program, run(os.Args)))
 }
 
@@ -59,7 +61,30 @@ func verbs() []verb {
 	return []verb{
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
+		{"try", "run a command on a copy of this machine that is thrown away", tryUsage, try},
+		{"diff", "say what a sandbox has changed", diffUsage, diff},
+		{"commit", "put a sandbox's changes on the host", commitUsage, commit},
+		{"discard", "delete sandboxes", discardUsage, discard},
+		{"checkpoint", "keep a state of a sandbox", checkpointUsage, checkpoint},
+		{"rollback", "go back to a checkpoint", rollbackUsage, rollback},
+		{"config", "print the default configuration", configUsage, config},
 		{"fsck", "check an upper directory", fsckUsage, fsck},
+		{"run", "run a command in a container", runUsage, runVerb},
+		{"exec", "run another command in it", execUsage, execVerb},
+		{"ps", "list containers", psUsage, psVerb},
+		{"logs", "print what a container in the background wrote", logsUsage, logsVerb},
+		{"inspect", "print all that is known of containers", inspectUsage, inspectVerb},
+		{"stop", "ask containers to end", stopUsage, stopVerb},
+		{"kill", "send a signal to containers", killUsage, killVerb},
+		{"wait", "wait for the end of containers", waitUsage, waitVerb},
+		{"rm", "delete containers", rmUsage, rmVerb},
+		{"pause", "stop all processes of containers for a while", pauseUsage, pauseVerb},
+		{"unpause", "let them go on", unpauseUsage, unpauseVerb},
+		{"update", "change limits of containers", updateUsage, updateVerb},
+		{"stats", "show what containers use", statsUsage, statsVerb},
+		{"top", "list the processes of a container", topUsage, topVerb},
+		{"cp", "copy files to and from a container", cpUsage, cpVerb},
+		{"rename", "give a container another name", renameUsage, renameVerb},
 		{"doctor", "say what this machine lacks for mounting", doctorUsage, doctor},
 		{"version", "print the version", versionUsage, version},
 		{"help", "print the help of a verb", helpUsage, help},

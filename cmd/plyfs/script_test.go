@@ -8,12 +8,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
 // TestMain lets the scripts run this test binary under the names that the
 // real one has.
 func TestMain(m *testing.M) {
+	container.Boot(openRootfs) // the processes of a container are this binary, too
 	testscript.Main(m, map[string]func(){
 		"plyfs":             main,
 		"fuse-overlayfs":    main,

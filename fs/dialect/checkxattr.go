@@ -255,6 +255,10 @@ func (c *checker) privateXattr(o *object, attr string, top bool, d *dirMarks) {
 		if n := len(v); n < 2 || n > RedirectMax || bytes.IndexByte(v, 0) != n-1 {
 			c.bad(o, attr, SevWarning, v, "not a path with its NUL")
 		}
+	case BaseXattr:
+		if _, err := ParseBases(v); err != nil {
+			c.bad(o, attr, SevWarning, v, "not the record of a lower object")
+		}
 	default:
 		c.add(o.name, UnknownXattr, SevWarning, attr)
 	}

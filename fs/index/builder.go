@@ -1,5 +1,7 @@
 package index
 
+import "strings"
+
 // Builder merges the layers of one directory. Layers are added from the top:
 // first the upper (if there is one), then the lowers.
 type Builder struct {
@@ -19,6 +21,15 @@ func NewBuilder() *Builder {
 func (b *Builder) Layer(n uint16) {
 	b.flush()
 	b.layer, b.upper = n, n == 0
+}
+
+// Names are those that the layers so far have told, hidden ones too.
+func (b *Builder) Names() (names []string) {
+	b.d.All(func(_ *Entry, name string) bool {
+		names = append(names, strings.Clone(name))
+		return true
+	})
+	return names
 }
 
 // Entry adds a name of the layer with its type and inode number (as the mount

@@ -19,6 +19,8 @@ type Stack struct {
 	Lower []Dir // top first; never empty
 	Upper *Dir  // nil when the mount is read-only
 	Work  *Dir  // nil when Upper is
+
+	shelter int // mount namespace that the lowers are open in; 0 is none
 }
 
 // Close closes all directories. It may be called twice.
@@ -28,6 +30,10 @@ func (s *Stack) Close() error {
 			sys.Close(d.FD)
 			d.FD = -1
 		}
+	}
+	if s.shelter > 0 {
+		sys.Close(s.shelter)
+		s.shelter = 0
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func xattrAt(trap uintptr, dirfd int, name string, a, b unsafe.Pointer, n uintpt
 		return xattrCall(trap, dirfd, name, a, b, n)
 	}
 	r, e := xattrCall(trap, dirfd, ".", a, b, n)
-	if e == unix.ENOTDIR {
+	if e == unix.ENOTDIR || e == unix.EACCES { // EACCES: a directory that may not be searched
 		r, e = xattrCall(trap, dirfd, "", a, b, n)
 	}
 	return r, e

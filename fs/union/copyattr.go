@@ -42,6 +42,9 @@ func (fs *FS) copyAttrs(c *copied, fd int, tmp string) syscall.Errno {
 			c.private = nil
 		}
 	}
+	if typ := c.st.Mode & unix.S_IFMT; fs.live.on && (typ == unix.S_IFREG || typ == unix.S_IFDIR) {
+		_ = sys.SetXattr(w, name, dialect.BaseXattr, baseOf(&c.st).Append(nil), 0)
+	}
 	return fs.utimes(w, name, c.st.Atim, c.st.Mtim)
 }
 
@@ -144,7 +147,7 @@ func (fs *FS) copyXattrs(c *copied, dirfd int, name string) syscall.Errno {
 			continue
 		}
 		v, e := sys.ReadXattr(c.src, "", attr)
-		if e == unix.ENODATA || e == unix.EOPNOTSUPP {
+		if e == unix.ENODATA || e == unix.EOPNOTSUPP || e == unix.EACCES && fs.live.on {
 			continue
 		}
 		if e == 0 {
@@ -186,6 +189,9 @@ func (fs *FS) copyFlags(c *copied, fd int) {
 // form, unless it would break a lower hard link there; then our own. Called
 // under view's locks.
 func (fs *FS) originOf(w at, c *copied) {
+	if fs.live.on {
+		return
+	}
 	n := fs.inos.number(uint64(c.st.Dev))
 	system := fs.inos.system(n, w.dir.fd)
 	linked := c.st.Nlink > 1 && c.st.Mode&unix.S_IFMT != unix.S_IFDIR

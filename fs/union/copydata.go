@@ -45,8 +45,12 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	if length = st.Size; size != wholeFile {
 		length = min(length, size)
 	}
-	e = fs.quota.grow(dst, length, func() syscall.Errno {
-		_, e := sys.CopyFile(dst, src, length, nil)
+	if e := fs.quota.room(length); e != 0 {
+		return e
+	}
+	e = fs.quota.around(dst, "", func() syscall.Errno {
+		moved, e := sys.CopyFile(dst, src, length, nil)
+		fs.copied.Add(moved)
 		return e
 	})
 	if e != 0 {
@@ -58,10 +62,16 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 			return e
 		}
 	}
-	if e := sys.RemoveXattr(dst, "", fs.ns.Metacopy()); e != 0 && e != unix.ENODATA {
+	e = fs.quota.around(dst, "", func() syscall.Errno {
+		if e := sys.RemoveXattr(dst, "", fs.ns.Metacopy()); e != 0 && e != unix.ENODATA {
+			return e
+		}
+		_ = sys.RemoveXattr(dst, "", fs.ns.Redirect())
+		return 0
+	})
+	if e != 0 {
 		return e
 	}
-	_ = sys.RemoveXattr(dst, "", fs.ns.Redirect())
 	i := id.Index()
 	l := fs.loc(i)
 	l.Lock()

@@ -72,6 +72,11 @@ func (fs *FS) openSource(i uint32, r *node.Rec, w at, c *copied) (e syscall.Errn
 		name = "."
 	}
 	c.src, e = fs.fds.open(func() (int, syscall.Errno) { return sys.Open(w.dir.fd, name, flags, 0) })
+	if e == unix.EACCES && w.name == "" {
+		// A directory that may not be searched: "." can't be opened in it.
+		n, err := unix.FcntlInt(uintptr(w.dir.fd), unix.F_DUPFD_CLOEXEC, 0)
+		c.src, e = n, errnoOf(err)
+	}
 	return e
 }
 

@@ -127,6 +127,9 @@ func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscal
 		return e
 	}
 	defer c.close()
+	if fs.live.on && uint8(c.st.Mode>>12&15) != r.Type && c.attr.Mode>>12&15 != uint32(r.Type) {
+		return unix.ESTALE // others have put something else there
+	}
 	c.metaOnly = c.metaOnly && c.st.Mode&unix.S_IFMT == unix.S_IFREG && c.st.Size > 0
 	if e := fs.makeCopy(&c, tmp); e != 0 {
 		fs.discard(tmp)
@@ -229,7 +232,8 @@ func (fs *FS) copyContent(c *copied, fd int) syscall.Errno {
 	if c.size != wholeFile {
 		n = min(n, c.size)
 	}
-	_, e := sys.CopyFile(fd, c.src, n, nil)
+	moved, e := sys.CopyFile(fd, c.src, n, nil)
+	fs.copied.Add(moved)
 	return e
 }
 
@@ -268,7 +272,7 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 		fs.quota.add(fs.work.tmp, orphanName(id))
 		fs.switchUp(i, r, c)
 		r.Set(node.Orphan)
-		if c.st.Nlink > 1 {
+		if c.st.Nlink > 1 && !fs.live.on {
 			fs.indexLink(i, r, c, fs.work.tmp, orphanName(id))
 		}
 		if !r.Has(node.Indexed) {
@@ -294,7 +298,8 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 	}
 	ent.Upper = fs.entryType(c.st.Mode)
 	fs.switchUp(i, r, c)
-	if c.st.Nlink > 1 && !c.isDir {
+	fs.separate(r, ent, c)
+	if c.st.Nlink > 1 && !c.isDir && !fs.live.on {
 		fs.indexLink(i, r, c, p.fd, name)
 	}
 	return 0
@@ -309,13 +314,16 @@ func (fs *FS) place(d *dir, dirfd int, name, tmp string, c *copied) syscall.Errn
 		fs.setImpure(d, dirfd)
 	}
 	fail.Point("copyup.place")
-	e := sys.Rename(fs.work.tmp, tmp, dirfd, name, unix.RENAME_NOREPLACE)
-	if e == unix.EINVAL { // a file system without flags: NFS
-		if sys.Exists(dirfd, name) {
-			return unix.EEXIST
+	e := fs.quota.around(dirfd, "", func() syscall.Errno {
+		e := sys.Rename(fs.work.tmp, tmp, dirfd, name, unix.RENAME_NOREPLACE)
+		if e == unix.EINVAL { // a file system without flags: NFS
+			if sys.Exists(dirfd, name) {
+				return unix.EEXIST
+			}
+			e = sys.Rename(fs.work.tmp, tmp, dirfd, name, 0)
 		}
-		e = sys.Rename(fs.work.tmp, tmp, dirfd, name, 0)
-	}
+		return e
+	})
 	if e != 0 {
 		return e
 	}

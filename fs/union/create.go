@@ -105,7 +105,12 @@ func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) sy
 	}
 	defer p.release()
 	over := ent != nil && ent.Upper == index.Whiteout
-	fd, st, errno := fs.makeAt(c, d, p.fd, name, m, over)
+	var fd int
+	var st *sys.Stat
+	errno = fs.quota.around(p.fd, "", func() (e syscall.Errno) {
+		fd, st, e = fs.makeAt(c, d, p.fd, name, m, over)
+		return e
+	})
 	if errno != 0 {
 		return errno
 	}
@@ -123,7 +128,8 @@ func (fs *FS) makeAt(c *Caller, d *dir, dirfd int, name string, m *making, over 
 	if !acl && m.typ() != unix.S_IFLNK {
 		m.mode &^= c.Umask & 0o777
 	}
-	direct := !over && !fs.hasOverride(0) && (m.uid == fs.myUID || !fs.root)
+	opaque := over || fs.live.on && m.typ() == unix.S_IFDIR
+	direct := !opaque && !fs.hasOverride(0) && (m.uid == fs.myUID || !fs.root)
 	if direct && m.gid != fs.myGID && fs.root {
 		// Unless the directory hands its group down, the group must be set.
 		if e := sys.StatAt(dirfd, "", st); e != 0 {
@@ -139,7 +145,7 @@ func (fs *FS) makeAt(c *Caller, d *dir, dirfd int, name string, m *making, over 
 		return fd, st, e
 	}
 	tmp := fs.tmpName()
-	fd, e = fs.stage(d, dirfd, tmp, m, acl, over)
+	fd, e = fs.stage(d, dirfd, tmp, m, acl, opaque)
 	if e == 0 {
 		fail.Point("create.staged")
 		e = fs.unstage(dirfd, name, tmp, m, over)
@@ -188,6 +194,7 @@ func (fs *FS) made(d *dir, dirfd int, name string, m *making, st *sys.Stat, fd i
 	ent.Upper = fs.entryType(st.Mode)
 	ent.Ino = fs.inos.show(uint64(st.Dev), st.Ino)
 	fs.inos.drop(ent.Ino)
+	fs.noteBase(d, dirfd, name)
 	in := node.Init{Ino: ent.Ino, Key: st.Ino, Flags: node.Upper, Type: uint8(a.Mode >> 12 & 15)}
 	switch m.typ() {
 	case unix.S_IFDIR:
@@ -274,6 +281,7 @@ func (fs *FS) Tmpfile(c *Caller, parent node.ID, mode, _ uint32, e *Entry) sysca
 		var id node.ID
 		if id, errno = fs.t.InsertDead(d.i, &in); errno == 0 {
 			if errno = sys.Rename(fs.work.tmp, tmp, fs.work.tmp, orphanName(id), 0); errno == 0 {
+				fs.quota.add(fs.work.tmp, orphanName(id))
 				fs.fds.put(fs.key(id.Index(), 0, kindFile), fd).release()
 				e.Node = id
 				return fs.getAttr(id, &e.Attr)

@@ -37,12 +37,14 @@ type dir struct {
 	redirect string
 
 	// stack are the lower directories, top first; nil: not looked for yet.
-	stack  atomic.Pointer[[]below]
-	former atomic.Pointer[[]below] // the stack before the directory was cut off from its lowers
-	ready  atomic.Bool             // the stack is known, or not needed yet
-	used   atomic.Bool             // since the last sweep over all indexes
-	dead   atomic.Int32
-	since  dirStamp // live mode: what the layers' directories looked like
+	stack   atomic.Pointer[[]below]
+	former  atomic.Pointer[[]below] // the stack before the directory was cut off from its lowers
+	ready   atomic.Bool             // the stack is known, or not needed yet
+	used    atomic.Bool             // since the last sweep over all indexes
+	dead    atomic.Int32
+	closed  []uint16 // live mode: layers that can't be listed here
+	learned []string // names that were found in those all the same
+	since   dirStamp // live mode: what the layers' directories looked like
 }
 
 // dirStamp tells whether a directory that others change is still as it was

@@ -24,6 +24,7 @@
 //	          workDir.mu, inoMap.mu, metaPaths.mu, dirTable shards
 //	          locks of fs/node
 //	          fdCache shards
+//	quota.files                      around one change of a file's data, when blocks are counted
 //
 // A system call under dir.mu is one on names of that directory. Data is
 // copied, read, written and synced with no lock held.

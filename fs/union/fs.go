@@ -43,7 +43,10 @@ type FS struct {
 
 	quota quota
 	lost  lostNames
+	live  live
 	seq   atomic.Uint64
+
+	copied atomic.Int64 // bytes of data that were copied up
 }
 
 // layerInfo is what is known of a layer.
@@ -75,8 +78,10 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 			fs.release()
 		}
 	}()
-	if !o.Live {
-		stack.Detach() // live lowers show what is mounted in them
+	if o.Live {
+		stack.Shelter() // live lowers show what is mounted in them
+	} else {
+		stack.Detach()
 	}
 	fs.copies.m = map[uint32]*flight{}
 	fs.layers = append(fs.layers, layerInfo{fd: -1})
@@ -104,6 +109,7 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 		}
 	}
 	fs.inos.init(fs.layers)
+	fs.initLive()
 	if stack.Upper != nil && !fs.ro {
 		if err = fs.openWork(); err != nil {
 			return nil, err

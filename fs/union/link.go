@@ -270,8 +270,7 @@ func (fs *FS) dropIndexed(r *node.Rec) {
 	name := fs.indexName(node.Link{Layer: r.OLayer, Ino: r.OKey})
 	var st sys.Stat
 	if sys.StatAt(fs.work.index, name, &st) == 0 && int(st.Nlink)+int(r.Delta) <= 0 {
-		fs.quota.removing(fs.work.index, name)
-		_ = sys.Unlink(fs.work.index, name)
+		_ = fs.quota.removing(fs.work.index, name, func() syscall.Errno { return sys.Unlink(fs.work.index, name) })
 	}
 }
 
@@ -308,6 +307,7 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 	if errno == 0 {
 		ent = d.ix.Add(name)
 		ent.Upper, ent.Ino = r.Type, r.Ino
+		fs.noteBase(d, p.fd, name)
 		if fs.hasOverride(0) && r.Type != unix.DT_LNK {
 			ent.Upper = index.Unknown
 		}
@@ -334,6 +334,11 @@ func (fs *FS) linkAt(d *dir, dirfd int, name string, i uint32, r *node.Rec, over
 	if r.Ino != fs.inos.show(fs.layers[0].dev, r.Key) {
 		fs.setImpure(d, dirfd)
 	}
+	return fs.quota.around(dirfd, "", func() syscall.Errno { return fs.linkOnDisk(w, dirfd, name, over) })
+}
+
+func (fs *FS) linkOnDisk(w at, dirfd int, name string, over bool) syscall.Errno {
+	defer fs.quota.moved()
 	if !over {
 		return sys.Link(w.dir.fd, w.name, dirfd, name)
 	}
@@ -347,11 +352,11 @@ func (fs *FS) linkAt(d *dir, dirfd int, name string, i uint32, r *node.Rec, over
 	if e := sys.Link(w.dir.fd, w.name, fs.work.tmp, tmp); e != 0 {
 		return e
 	}
-	if e := sys.Rename(fs.work.tmp, tmp, dirfd, name, 0); e != 0 {
+	e := fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Rename(fs.work.tmp, tmp, dirfd, name, 0) })
+	if e != 0 {
 		_ = sys.Unlink(fs.work.tmp, tmp)
-		return e
 	}
-	return 0
+	return e
 }
 
 // adopt gives a node without a name (O_TMPFILE, or an orphan with other links)

@@ -108,9 +108,11 @@ func (fs *FS) whereIn(i uint32, r *node.Rec, layer uint16) (at, syscall.Errno) {
 	}
 }
 
+const orphanPrefix = "#o"
+
 // orphanName is the name in the work directory of an object that has lost its
 // place: it depends on the node's id alone, so a later server finds it.
-func orphanName(id node.ID) string { return "#o" + strconv.FormatUint(uint64(id), 16) }
+func orphanName(id node.ID) string { return orphanPrefix + strconv.FormatUint(uint64(id), 16) }
 
 // view calls fn with the place of the node's object, under the locks that keep
 // it there. fn must not take locks of the union.

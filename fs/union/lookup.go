@@ -22,6 +22,13 @@ func (fs *FS) Lookup(parent node.ID, name string, e *Entry) syscall.Errno {
 	if errno != 0 {
 		return errno
 	}
+	if len(d.closed) > 0 && d.ix.Find(name) == nil {
+		d.mu.RUnlock()
+		fs.learn(d, name)
+		if errno := fs.rlock(d); errno != 0 {
+			return errno
+		}
+	}
 	defer d.mu.RUnlock()
 	return fs.lookupLocked(d, name, e)
 }
@@ -110,6 +117,9 @@ func (fs *FS) inspect(d *dir, name string, ent *index.Entry, f *found) syscall.E
 	if e := sys.StatAt(p.fd, name, &f.st); e != 0 {
 		return e
 	}
+	if f.layer > 0 && fs.live.hides(uint64(f.st.Dev), f.st.Ino) {
+		return unix.ENOENT
+	}
 	if e := fs.fill(&f.attr, &f.st, f.layer, at{p, name}); e != 0 {
 		return e
 	}
@@ -139,7 +149,7 @@ func (fs *FS) lookupNew(d *dir, name string, ent *index.Entry, e *Entry) syscall
 	if f.st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return fs.newDir(d, name, ent, &in, &f, e)
 	}
-	if f.st.Nlink > 1 {
+	if fs.shared(&f) {
 		return fs.lookupLinked(d, name, ent, &in, &f, e)
 	}
 	id, _, errno := fs.t.Insert(d.i, name, &in)

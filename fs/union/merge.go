@@ -61,11 +61,13 @@ func (fs *FS) loadIndex(d *dir) syscall.Errno {
 	if e := fs.loadStack(d); e != 0 {
 		return e
 	}
+	fs.refresh(d)
 	r := fs.t.Rec(d.i)
 	b := index.NewBuilder()
 	rd := reader{fs: fs, b: b}
 	stamp := dirStamp{read: time.Now()}
-	if fs.o.Live {
+	d.closed = nil
+	if fs.live.on {
 		fs.meetSystems(d)
 	}
 	if r.Has(node.Upper) && !d.gone {
@@ -87,14 +89,21 @@ func (fs *FS) loadIndex(d *dir) syscall.Errno {
 	if !rd.opaque {
 		for _, s := range *d.stack.Load() {
 			p, e := fs.dirFD(d.i, s.layer)
+			if fs.live.absent(e) {
+				stamp.sums = append(stamp.sums, 0)
+				continue
+			}
 			if e != 0 {
 				return e
 			}
-			if fs.o.Live {
+			if fs.live.on {
 				stamp.add(p.fd)
 			}
 			b.Layer(s.layer)
 			_, e = rd.layer(p.fd, s.layer, s.xwh, false)
+			if e == unix.EACCES && fs.live.on {
+				e = rd.closed(d, p.fd, s.layer)
+			}
 			p.release()
 			if e != 0 {
 				return e
@@ -153,8 +162,8 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 	}
 	li := &fs.layers[n]
 	dev := li.dev
-	if fs.o.Live && n > 0 {
-		var st sys.Stat // it may be on what is mounted in the layer
+	if fs.live.on && n > 0 {
+		var st sys.Stat // a live lower may be of several file systems
 		if e := sys.StatFD(fd, &st); e != 0 {
 			return 0, e
 		}
@@ -175,6 +184,9 @@ func (rd *reader) layer(dirfd int, n uint16, xwh, impure bool) (int, syscall.Err
 			case dialect.DotWhMeta:
 				return true
 			}
+		}
+		if typ == unix.DT_DIR && fs.maybeHidden(dirfd, name, n, ino) {
+			return true
 		}
 		var st sys.Stat
 		switch {
@@ -235,15 +247,16 @@ func (fs *FS) stale(d *dir) bool {
 	if d.since.fresh {
 		return true
 	}
-	for k, s := range *d.stack.Load() {
-		p, e := fs.dirFD(d.i, s.layer)
-		if e != 0 {
+	stack := *d.stack.Load()
+	for k := range stack {
+		var st sys.Stat
+		sum := uint64(0)
+		if e := fs.statLower(d, &stack[k], &st); e == 0 {
+			sum = stampOf(&st)
+		} else if !fs.live.absent(e) {
 			return true
 		}
-		var st sys.Stat
-		e = sys.StatFD(p.fd, &st)
-		p.release()
-		if e != 0 || k >= len(d.since.sums) || d.since.sums[k] != stampOf(&st) {
+		if k >= len(d.since.sums) || d.since.sums[k] != sum {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package union
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -10,14 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quota enforces size_limit: the sum of st_blocks over the inodes of the upper
-// layer and of plyfs/index, a file with several names once. What a call
+// quota counts what the upper takes, and enforces size_limit: the sum of
+// st_blocks over the inodes of the upper layer and of plyfs/index, and of what
+// was removed and is still open; a file with several names once. What a call
 // allocates is added when it is done, and a call that may grow is refused
-// beforehand, so the limit is overshot by file system overhead only; a
-// directory that grows by its names is such, until the next mount counts it.
+// beforehand, so the limit is overshot by file system overhead only.
+//
+// One rule keeps the count: whoever makes an object in the upper calls add,
+// whoever takes one of its names away does so in removing, and whoever changes
+// the names in a directory or the xattrs of an object does so in around. What
+// has a temporary name in work/ is not counted before it is in its place.
 type quota struct {
-	limit uint64
-	used  atomic.Int64
+	on      bool // count; set before the first request
+	limit   uint64
+	used    atomic.Int64
+	inodes  atomic.Int64
+	changes atomic.Uint64 // how often anything was added
+	recount recount
+	files   [64]sync.Mutex // by descriptor: two writers of a file don't count the same blocks
 
 	reserve reserve
 }
@@ -57,10 +68,16 @@ func (r *reserve) room() syscall.Errno {
 	return 0
 }
 
-func (q *quota) active() bool { return q.limit != 0 }
+func (q *quota) active() bool { return q.on }
+
+func (q *quota) change(bytes, inodes int64) {
+	q.changes.Add(1)
+	q.used.Add(bytes)
+	q.inodes.Add(inodes)
+}
 
 // start counts what is there. The upper must not be huge for that to be quick;
-// without a limit nothing is counted.
+// without a limit nothing is counted here.
 func (q *quota) start(fs *FS) error {
 	q.limit = fs.o.SizeLimit
 	q.reserve.fd = -1
@@ -70,76 +87,18 @@ func (q *quota) start(fs *FS) error {
 	if q.limit == 0 {
 		return nil
 	}
-	c := counter{seen: map[uint64]bool{}}
-	for _, dir := range [...]int{fs.layers[0].fd, fs.work.index} {
-		if dir < 0 {
-			continue
-		}
-		fd, e := sys.Open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		if e == 0 {
-			c.sum += blocksOf(fd)
-			fd, e = c.walk(fd)
-		}
-		if e != 0 {
-			return fmt.Errorf("upperdir %s: can't count what size_limit limits: %w", fs.stack.Upper.Path, e)
-		}
-		sys.Close(fd)
+	u, e := fs.countUpper(func() bool { return false })
+	if e != 0 {
+		return fmt.Errorf("upperdir %s: can't count what size_limit limits: %w", fs.stack.Upper.Path, e)
 	}
-	if fs.work.index >= 0 {
-		c.sum -= blocksOf(fs.work.index) // it is no part of the upper
-	}
-	q.used.Store(c.sum)
+	q.on = true
+	q.change(u.Bytes, u.Inodes)
 	return nil
 }
 
-// counter counts a tree at mount.
-type counter struct {
-	sum  int64
-	seen map[uint64]bool // files with several names
-}
-
-// walk counts what is in an open directory, and gives the descriptor back: it is
-// another one, since a tree may be deeper than there are descriptors.
-func (c *counter) walk(fd int) (int, syscall.Errno) {
-	names, e := listNames(fd)
-	for _, n := range names {
-		var st sys.Stat
-		if sys.StatAt(fd, n, &st) != 0 {
-			continue
-		}
-		isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
-		if !isDir && st.Nlink > 1 {
-			if c.seen[st.Ino] {
-				continue
-			}
-			c.seen[st.Ino] = true
-		}
-		c.sum += st.Blocks * 512
-		if !isDir {
-			continue
-		}
-		sub, e := sys.Open(fd, n, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		if e != 0 {
-			continue
-		}
-		sys.Close(fd)
-		if sub, e = c.walk(sub); e != 0 {
-			return -1, e
-		}
-		fd, e = sys.Open(sub, "..", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		sys.Close(sub)
-		if e != 0 {
-			return -1, e
-		}
-	}
-	if e != 0 {
-		sys.Close(fd)
-		return -1, e
-	}
-	return fd, 0
-}
-
-func (q *quota) stop() {}
+// moved says that names lead elsewhere now: a count that is under way may have
+// missed an object or seen it twice.
+func (q *quota) moved() { q.changes.Add(1) }
 
 // room says whether n more bytes may be allocated.
 func (q *quota) room(n int64) syscall.Errno {
@@ -159,57 +118,67 @@ func (q *quota) admit(n int64) syscall.Errno {
 
 // grow runs fn, which may change the blocks of fd by up to n bytes more.
 func (q *quota) grow(fd int, n int64, fn func() syscall.Errno) syscall.Errno {
-	if q.limit == 0 {
+	if !q.on {
 		return fn()
 	}
 	if e := q.room(n); e != 0 {
 		return e
 	}
+	m := &q.files[fd%len(q.files)]
+	m.Lock()
+	defer m.Unlock()
 	before := blocksOf(fd)
 	e := fn()
-	q.used.Add(blocksOf(fd) - before)
+	if d := blocksOf(fd) - before; d != 0 {
+		q.change(d, 0)
+	}
 	return e
 }
 
-// add counts an object that was just made.
-func (q *quota) add(dirfd int, name string) {
-	if q.limit == 0 {
-		return
-	}
-	var st sys.Stat
-	if sys.StatAt(dirfd, name, &st) == 0 {
-		q.used.Add(st.Blocks * 512)
-	}
-}
-
-// removing counts an object off that is about to be unlinked.
-func (q *quota) removing(dirfd int, name string) { q.used.Add(-q.last(dirfd, name)) }
-
-// last is what goes with a name: nothing, when the object has others.
-func (q *quota) last(dirfd int, name string) int64 {
-	if q.limit == 0 {
-		return 0
-	}
-	var st sys.Stat
-	if sys.StatAt(dirfd, name, &st) != 0 || (st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR) {
-		return 0
-	}
-	return st.Blocks * 512
-}
-
-// around counts what fn, which sets an xattr of an object that is counted,
-// adds to it.
+// around runs fn, which may change the blocks of an object that is counted, but
+// not by its data: its xattrs, or the names in a directory.
 func (q *quota) around(dirfd int, name string, fn func() syscall.Errno) syscall.Errno {
-	if q.limit == 0 {
+	if !q.on {
 		return fn()
 	}
 	var before, after sys.Stat
 	known := sys.StatAt(dirfd, name, &before) == 0
 	e := fn()
-	if known && sys.StatAt(dirfd, name, &after) == 0 {
-		q.used.Add((after.Blocks - before.Blocks) * 512)
+	if known && sys.StatAt(dirfd, name, &after) == 0 && after.Blocks != before.Blocks {
+		q.change((after.Blocks-before.Blocks)*512, 0)
 	}
 	return e
+}
+
+// add counts an object that was just made.
+func (q *quota) add(dirfd int, name string) {
+	if !q.on {
+		return
+	}
+	var st sys.Stat
+	if sys.StatAt(dirfd, name, &st) == 0 {
+		q.change(st.Blocks*512, 1)
+	}
+}
+
+// removing runs fn, which takes a name away or replaces what it leads to, and
+// counts off what is gone with it.
+func (q *quota) removing(dirfd int, name string, fn func() syscall.Errno) syscall.Errno {
+	gone := q.last(dirfd, name)
+	e := fn()
+	if e == 0 && gone != (Usage{}) {
+		q.change(-gone.Bytes, -gone.Inodes)
+	}
+	return e
+}
+
+// last is what goes with a name: nothing, when the object has others.
+func (q *quota) last(dirfd int, name string) Usage {
+	var st sys.Stat
+	if !q.on || sys.StatAt(dirfd, name, &st) != 0 || (st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR) {
+		return Usage{}
+	}
+	return Usage{Bytes: st.Blocks * 512, Inodes: 1}
 }
 
 func blocksOf(fd int) int64 {

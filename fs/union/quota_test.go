@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usage counts what an upper layer takes, as size_limit does.
-func (e *env) usage() int64 {
+// usage counts what an upper layer takes, by a walk.
+func (e *env) usage() (u Usage) {
 	e.Helper()
-	seen, sum := map[uint64]bool{}, int64(0)
+	seen := map[uint64]bool{}
 	for _, root := range []string{e.path("upper"), e.path("work/plyfs/index")} {
 		err := filepath.WalkDir(root, func(p string, _ fs.DirEntry, err error) error {
 			var st unix.Stat_t
@@ -29,18 +29,30 @@ func (e *env) usage() int64 {
 				return err
 			}
 			seen[st.Ino] = true
-			sum += st.Blocks * 512
+			u.Bytes += st.Blocks * 512
+			u.Inodes++
 			return nil
 		})
 		if err != nil {
 			e.Fatal(err)
 		}
 	}
-	return sum
+	return u
 }
 
-// TestSizeLimitCounts: whatever was done, the count is that of the upper.
-func TestSizeLimitCounts(t *testing.T) {
+// checkUsage compares the walk with the count.
+func (e *env) checkUsage(after string) {
+	e.Helper()
+	e.fs.quota.recount.running.Wait()
+	got, ok := e.fs.Usage()
+	if want := e.usage(); !ok || got != want {
+		e.Fatalf("counted %+v (known: %v), used %+v after %s", got, ok, want, after)
+	}
+}
+
+// TestUsageCounts: whatever was done, the count is that of the upper, whether it
+// is for size_limit or began in the background.
+func TestUsageCounts(t *testing.T) {
 	seeds := uint64(20)
 	if testing.Short() {
 		seeds = 4
@@ -48,26 +60,26 @@ func TestSizeLimitCounts(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			e := newEnv(t, 1)
-			e.o.SizeLimit = 64 << 20
+			if seed%2 == 0 {
+				e.o.SizeLimit = 64 << 20
+			}
 			for _, n := range []string{"a", "d/b", "d/s/c", "g"} {
 				e.file("lower1/"+n, strings.Repeat(n, 9000))
 			}
 			link(t, e.path("lower1/a"), e.path("lower1/d/a2"))
 			e.file("upper/old", strings.Repeat("old", 5000))
 			e.open()
+			e.fs.CountUsage()
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			var did []string
 			for range 60 {
 				did = append(did, quotaStep(e, rnd))
 				e.c.forgetAll()
-				if got, want := e.fs.quota.used.Load(), e.usage(); got != want {
-					t.Fatalf("counted %d, used %d after\n%s", got, want, strings.Join(did, "\n"))
-				}
+				e.checkUsage(strings.Join(did, "\n"))
 			}
 			e.reopen()
-			if got, want := e.fs.quota.used.Load(), e.usage(); got != want {
-				t.Errorf("counted %d, used %d after a remount", got, want)
-			}
+			e.fs.CountUsage()
+			e.checkUsage("a remount")
 		})
 	}
 }
@@ -87,7 +99,7 @@ func quotaStep(e *env, rnd *rand.Rand) string {
 	var en Entry
 	var a Attr
 	at, found := e.c.try(p)
-	what := rnd.IntN(10)
+	what := rnd.IntN(12)
 	var errno syscall.Errno
 	switch {
 	case what == 0:
@@ -111,6 +123,15 @@ func quotaStep(e *env, rnd *rand.Rand) string {
 		errno = e.fs.SetAttr(caller, at.Node, &AttrChange{Valid: SetSize, Size: uint64(rnd.IntN(100000))}, &a)
 	case what == 6 && found == 0:
 		errno = e.fs.SetAttr(caller, at.Node, &AttrChange{Valid: SetMode, Mode: 0o755}, &a)
+	case what == 8 && found == 0:
+		errno = e.fs.SetXattr(at.Node, "user.large", make([]byte, rnd.IntN(3000)), 0)
+	case what == 9 && found == 0 && at.Attr.Mode&unix.S_IFMT == unix.S_IFDIR:
+		for n := range 40 + rnd.IntN(40) { // more names than a block holds
+			var en Entry
+			if x := e.fs.Symlink(caller, at.Node, fmt.Sprint(n, strings.Repeat("n", 200)), "t", &en); x == 0 {
+				e.c.got(en.Node)
+			}
+		}
 	case what == 7 && found == 0 && at.Attr.Mode&unix.S_IFMT == unix.S_IFREG:
 		if to, x := e.c.try(filepath.Dir("./" + q)); x == 0 || filepath.Dir(q) == "." {
 			if filepath.Dir(q) == "." {
@@ -163,8 +184,8 @@ func TestSizeLimitRefuses(t *testing.T) {
 			t.Fatal(errno)
 		}
 	}
-	if used := e.usage(); used > 1<<20 {
-		t.Errorf("the upper takes %d bytes", used)
+	if used := e.usage(); used.Bytes > 1<<20 {
+		t.Errorf("the upper takes %d bytes", used.Bytes)
 	}
 	e.c.unlink("new")
 	e.c.forgetAll()

@@ -54,7 +54,7 @@ func (fs *FS) pinNode(d *dir, name string, ent *index.Entry) node.ID {
 	// Another name of a file with several? Then its node must know, even if
 	// it is made for that alone.
 	var f found
-	if fs.inspect(d, name, ent, &f) != 0 || f.st.Nlink < 2 {
+	if fs.inspect(d, name, ent, &f) != 0 || !fs.shared(&f) {
 		return node.None
 	}
 	id, e := fs.holdNode(d, name)
@@ -94,11 +94,12 @@ func (fs *FS) Unlink(parent node.ID, name string) syscall.Errno {
 	}
 	whiteout, wasUpper := ent.HasLower(), ent.Upper != index.None
 	fail.Point("unlink.begin")
-	if !wasUpper {
-		e = fs.putWhiteout(d, p.fd, name)
-	} else {
-		e = fs.unlinkUpper(d, p.fd, name, id, whiteout)
-	}
+	e = fs.quota.around(p.fd, "", func() syscall.Errno {
+		if !wasUpper {
+			return fs.putWhiteout(d, p.fd, name)
+		}
+		return fs.unlinkUpper(d, p.fd, name, id, whiteout)
+	})
 	if e != 0 {
 		return e
 	}
@@ -134,15 +135,14 @@ func (fs *FS) unlinkUpper(d *dir, dirfd int, name string, id node.ID, whiteout b
 			return 0
 		}
 	}
-	fs.quota.removing(dirfd, name)
 	if !whiteout {
-		return sys.Unlink(dirfd, name)
+		return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Unlink(dirfd, name) })
 	}
 	tmp := fs.tmpName()
 	if e := fs.takeAway(d, dirfd, name, tmp, true); e != 0 {
 		return e
 	}
-	return sys.Unlink(fs.work.tmp, tmp)
+	return fs.quota.removing(fs.work.tmp, tmp, func() syscall.Errno { return sys.Unlink(fs.work.tmp, tmp) })
 }
 
 // primary says whether the node is found under this very name.
@@ -204,11 +204,12 @@ func (fs *FS) Rmdir(parent node.ID, name string) syscall.Errno {
 	defer l.Unlock()
 	r := fs.t.Rec(id.Index())
 	fail.Point("rmdir.begin")
-	if !r.Has(node.Upper) {
-		e = fs.putWhiteout(d, p.fd, name)
-	} else {
-		e = fs.rmdirUpper(d, c, p.fd, name, ent.HasLower())
-	}
+	e = fs.quota.around(p.fd, "", func() syscall.Errno {
+		if !r.Has(node.Upper) {
+			return fs.putWhiteout(d, p.fd, name)
+		}
+		return fs.rmdirUpper(d, c, p.fd, name, ent.HasLower())
+	})
 	if e != 0 {
 		return e
 	}
@@ -278,7 +279,7 @@ func (fs *FS) rmdirUpper(d, c *dir, dirfd int, name string, whiteout bool) sysca
 		}
 		return e
 	}
-	fs.quota.used.Add(-gone)
+	fs.quota.change(-gone.Bytes, -gone.Inodes)
 	return 0
 }
 

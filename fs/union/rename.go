@@ -211,12 +211,15 @@ func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
 		return e
 	}
 	over := dst.ent != nil && dst.ent.Upper == index.Whiteout
-	gone := fs.quota.last(dst.fd, dst.name)
-	e := fs.renameOnDisk(src, dst, isDir, over)
+	e := fs.quota.around(src.fd, "", func() syscall.Errno {
+		if src.d == dst.d {
+			return fs.renameOnDisk(src, dst, isDir, over)
+		}
+		return fs.quota.around(dst.fd, "", func() syscall.Errno { return fs.renameOnDisk(src, dst, isDir, over) })
+	})
 	if e != 0 {
 		return e
 	}
-	fs.quota.used.Add(-gone)
 	fail.Point("rename.done")
 	typ, ino := src.ent.Upper, src.ent.Ino
 	wasUpper := dst.ent != nil && dst.ent.Upper != index.None
@@ -229,6 +232,7 @@ func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
 	}
 	to := dst.d.ix.Add(dst.name)
 	to.Upper, to.Ino = typ, ino
+	fs.noteBase(dst.d, dst.fd, dst.name)
 	fs.hide(src.d, src.d.ix.Find(src.name))
 	if e := fs.renamed(src, dst, sr); e != 0 {
 		return e
@@ -255,6 +259,7 @@ func (fs *FS) renamed(src, dst *side, r *node.Rec) syscall.Errno {
 // renameOnDisk moves the upper object and leaves a whiteout where a lower name
 // would show again. A whiteout at the target goes in the same step.
 func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
+	defer fs.quota.moved()
 	whiteout := src.ent.HasLower()
 	dot := over && dotWhiteout(dst.fd, dst.name)
 	if isDir && over && !dot {
@@ -267,7 +272,7 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 			if whiteout {
 				return 0
 			}
-			return sys.Unlink(src.fd, src.name)
+			return fs.quota.removing(src.fd, src.name, func() syscall.Errno { return sys.Unlink(src.fd, src.name) })
 		}
 		if e := fs.dropWhiteout(dst.fd, dst.name); e != 0 {
 			return e
@@ -277,8 +282,14 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 	if whiteout && fs.caps.whiteout {
 		flags = unix.RENAME_WHITEOUT
 	}
-	if e := sys.Rename(src.fd, src.name, dst.fd, dst.name, flags); e != 0 {
+	e := fs.quota.removing(dst.fd, dst.name, func() syscall.Errno {
+		return sys.Rename(src.fd, src.name, dst.fd, dst.name, flags)
+	})
+	if e != 0 {
 		return e
+	}
+	if flags != 0 {
+		fs.quota.add(src.fd, src.name)
 	}
 	if dot {
 		if e := fs.dropWhiteout(dst.fd, dst.name); e != 0 {
@@ -308,6 +319,7 @@ func (fs *FS) exchange(a, b *side) syscall.Errno {
 	if e := sys.Rename(a.fd, a.name, b.fd, b.name, unix.RENAME_EXCHANGE); e != 0 {
 		return e
 	}
+	fs.quota.moved()
 	a.ent.Upper, b.ent.Upper = b.ent.Upper, a.ent.Upper
 	a.ent.Ino, b.ent.Ino = b.ent.Ino, a.ent.Ino
 	aFirst, bFirst := fs.primary(ar, a.d.i, a.name), fs.primary(br, b.d.i, b.name)

@@ -51,7 +51,7 @@ func (fs *FS) clearTarget(src, dst *side, isDir bool) syscall.Errno {
 		if e != 0 {
 			return e
 		}
-		e = fs.emptyDir(fd)
+		e = fs.quota.around(fd, "", func() syscall.Errno { return fs.emptyDir(fd) })
 		sys.Close(fd)
 		if e != 0 {
 			return e

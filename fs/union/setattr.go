@@ -51,8 +51,11 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 				return e
 			}
 		}
-		if e := fs.changeOwner(w, r, v, ch, a); e != 0 {
-			return e
+		if v&(SetMode|SetUID|SetGID|KillSuidgid) != 0 {
+			e := fs.quota.around(w.dir.fd, w.name, func() syscall.Errno { return fs.changeOwner(w, r, v, ch, a) })
+			if e != 0 {
+				return e
+			}
 		}
 		if v&anyTimes != 0 {
 			if e := fs.utimes(w.dir.fd, w.name, timespec(v, SetAtime, SetAtimeNow, ch.Atime), timespec(v, SetMtime, SetMtimeNow, ch.Mtime)); e != 0 {
@@ -171,6 +174,11 @@ func (fs *FS) changeOwner(w at, r *node.Rec, v uint32, ch *AttrChange, a *Attr) 
 			return 0
 		}
 		uid, gid := fs.ids.uid.store(a.UID), fs.ids.gid.store(a.GID)
+		if fs.ids.uid.squash || fs.ids.gid.squash {
+			if o, ok := fs.record(w); ok {
+				uid, gid = o.UID, o.GID // the mount shows another one
+			}
+		}
 		if v&SetUID != 0 {
 			uid = fs.ids.uid.store(ch.UID)
 		}
@@ -261,7 +269,9 @@ func (fs *FS) chmodKill(id node.ID) syscall.Errno {
 		if e := fs.attrLocked(i, r, &a); e != 0 {
 			return e
 		}
-		_ = sys.RemoveXattr(w.dir.fd, w.name, xattrCaps)
-		return fs.changeOwner(w, r, KillSuidgid, &AttrChange{}, &a)
+		return fs.quota.around(w.dir.fd, w.name, func() syscall.Errno {
+			_ = sys.RemoveXattr(w.dir.fd, w.name, xattrCaps)
+			return fs.changeOwner(w, r, KillSuidgid, &AttrChange{}, &a)
+		})
 	})
 }

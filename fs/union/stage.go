@@ -97,10 +97,13 @@ func (fs *FS) unstage(dirfd int, name, tmp string, m *making, over bool) syscall
 		return fs.dropWhiteout(dirfd, name)
 	}
 	if m.typ() != unix.S_IFDIR {
-		return sys.Rename(w, tmp, dirfd, name, 0)
+		return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Rename(w, tmp, dirfd, name, 0) })
 	}
 	if fs.caps.exchange {
-		if e := sys.Rename(w, tmp, dirfd, name, unix.RENAME_EXCHANGE); e != 0 {
+		e := fs.quota.removing(dirfd, name, func() syscall.Errno {
+			return sys.Rename(w, tmp, dirfd, name, unix.RENAME_EXCHANGE)
+		})
+		if e != 0 {
 			return e
 		}
 		_ = sys.Unlink(w, tmp)

@@ -25,16 +25,22 @@ func (fs *FS) putWhiteout(d *dir, dirfd int, name string) syscall.Errno {
 		}
 		if e != 0 {
 			_ = sys.Unlink(fs.work.tmp, tmp)
+			return e
 		}
-		return e
+		fs.quota.add(dirfd, name)
+		return 0
 	}
 	wh, ok := dialect.DotWhName(name)
 	if !ok {
 		return unix.ENAMETOOLONG
 	}
-	fd, e := sys.Open(dirfd, wh, unix.O_CREAT|unix.O_WRONLY, 0o600)
-	if e == 0 {
+	fd, e := sys.Open(dirfd, wh, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
+	switch e {
+	case 0:
 		sys.Close(fd)
+		fs.quota.add(dirfd, wh)
+	case unix.EEXIST:
+		e = 0
 	}
 	return e
 }
@@ -57,10 +63,15 @@ func (fs *FS) linkWhiteout(dirfd int, name string) syscall.Errno {
 			return e
 		}
 		// No more links: the next one starts a new shared whiteout.
+		fs.quota.change(0, fs.sharedWhiteout())
 		_ = sys.Unlink(w.tmp, whiteoutName)
 		w.whiteout = false
 	}
-	return sys.Mknod(dirfd, name, unix.S_IFCHR, 0)
+	e := sys.Mknod(dirfd, name, unix.S_IFCHR, 0)
+	if e == 0 {
+		fs.quota.add(dirfd, name)
+	}
+	return e
 }
 
 // makeXattrWhiteout makes one as a temporary, and marks the directory so that
@@ -91,11 +102,16 @@ func (fs *FS) makeXattrWhiteout(d *dir, dirfd int, tmp string) syscall.Errno {
 // file system has none, the whiteout is made first and exchanged, or (no
 // exchange either) put there afterwards. Precondition: d.mu is held for writing.
 func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) syscall.Errno {
+	defer fs.quota.moved()
 	if !whiteout {
 		return sys.Rename(dirfd, name, fs.work.tmp, tmp, 0)
 	}
 	if fs.caps.whiteout {
-		return sys.Rename(dirfd, name, fs.work.tmp, tmp, unix.RENAME_WHITEOUT)
+		e := sys.Rename(dirfd, name, fs.work.tmp, tmp, unix.RENAME_WHITEOUT)
+		if e == 0 {
+			fs.quota.add(dirfd, name)
+		}
+		return e
 	}
 	if fs.caps.exchange && (fs.caps.mknod || fs.caps.xattr) {
 		var e syscall.Errno
@@ -107,7 +123,9 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 		if e == 0 {
 			if e = sys.Rename(fs.work.tmp, tmp, dirfd, name, unix.RENAME_EXCHANGE); e != 0 {
 				_ = sys.Unlink(fs.work.tmp, tmp)
+				return e
 			}
+			fs.quota.add(dirfd, name)
 		}
 		return e
 	}
@@ -126,9 +144,12 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 
 // dropWhiteout removes the whiteout of a name, whatever its form.
 func (fs *FS) dropWhiteout(dirfd int, name string) syscall.Errno {
-	e := sys.Unlink(dirfd, name)
+	unlink := func(name string) syscall.Errno {
+		return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Unlink(dirfd, name) })
+	}
+	e := unlink(name)
 	if wh, ok := dialect.DotWhName(name); ok && (e == unix.ENOENT || !fs.caps.mknod) {
-		if e2 := sys.Unlink(dirfd, wh); e2 == 0 {
+		if unlink(wh) == 0 {
 			return 0
 		}
 	}
@@ -147,9 +168,14 @@ func (fs *FS) setOpaque(fd int) syscall.Errno {
 	if fs.caps.xattr {
 		return sys.SetXattr(fd, "", fs.ns.Opaque(), []byte("y"), 0)
 	}
-	f, e := sys.Open(fd, ".wh..wh..opq", unix.O_CREAT|unix.O_WRONLY, 0o600)
-	if e == 0 {
+	const mark = ".wh..wh..opq"
+	f, e := sys.Open(fd, mark, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
+	switch e {
+	case 0:
 		sys.Close(f)
+		fs.quota.add(fd, mark)
+	case unix.EEXIST:
+		e = 0
 	}
 	return e
 }

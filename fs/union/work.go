@@ -76,7 +76,7 @@ func (fs *FS) openWork() error {
 	}
 	fs.probe()
 	fs.work.index = -1
-	if fd, e := sys.OpenDir(fs.work.own, "index"); e == 0 {
+	if fd, e := sys.OpenDir(fs.work.own, "index"); e == 0 && !fs.live.on {
 		fs.work.index, fs.work.indexed = fd, true
 	}
 	if err := fs.setUpOverride(); err != nil {
@@ -208,19 +208,18 @@ func (fs *FS) tmpName() string { return "#t" + strconv.FormatUint(fs.seq.Add(1),
 // removeOrphan deletes an object that was kept for a node that is gone.
 func (fs *FS) removeOrphan(id node.ID) {
 	if fs.work.tmp > 0 {
-		fs.discard(orphanName(id))
+		_ = fs.quota.removing(fs.work.tmp, orphanName(id), func() syscall.Errno { return fs.discard(orphanName(id)) })
 	}
 }
 
-// discard removes a temporary, whatever it is.
-func (fs *FS) discard(name string) {
-	if fs.quota.active() {
-		fs.quota.removing(fs.work.tmp, name)
-	}
+// discard removes what has a name in work/, whatever it is. What was counted is
+// to be counted off by the caller: a temporary wasn't yet.
+func (fs *FS) discard(name string) syscall.Errno {
 	e := sys.Unlink(fs.work.tmp, name)
 	if e == unix.EISDIR || e == unix.EPERM {
-		_ = fs.removeTree(fs.work.tmp, name, 0)
+		e = fs.removeTree(fs.work.tmp, name, 0)
 	}
+	return e
 }
 
 // emptyWork removes all temporaries (and with them, at a clean unmount, the
@@ -237,10 +236,7 @@ func (fs *FS) emptyDir(fd int) syscall.Errno {
 		return e
 	}
 	for _, n := range names {
-		e := sys.Unlink(fd, n)
-		if e == unix.EISDIR || e == unix.EPERM {
-			e = fs.removeTree(fd, n, 0)
-		}
+		e := fs.removeAny(fd, n, 0)
 		if e != 0 && e != unix.ENOENT {
 			return e
 		}
@@ -276,15 +272,23 @@ func (fs *FS) removeTree(dirfd int, name string, depth int) syscall.Errno {
 		return e
 	}
 	for _, n := range names {
-		e := sys.Unlink(fd, n)
-		if e == unix.EISDIR || e == unix.EPERM {
-			e = fs.removeTree(fd, n, depth+1)
-		}
+		e := fs.removeAny(fd, n, depth+1)
 		if e != 0 && e != unix.ENOENT {
 			return e
 		}
 	}
 	return sys.Rmdir(dirfd, name)
+}
+
+// removeAny removes an object in a directory of the upper layer that is going.
+func (fs *FS) removeAny(dirfd int, name string, depth int) syscall.Errno {
+	return fs.quota.removing(dirfd, name, func() syscall.Errno {
+		e := sys.Unlink(dirfd, name)
+		if e == unix.EISDIR || e == unix.EPERM {
+			e = fs.removeTree(dirfd, name, depth)
+		}
+		return e
+	})
 }
 
 // listNames reads the names in an open directory.

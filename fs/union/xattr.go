@@ -61,6 +61,9 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 	if fs.o.NoACL && isACL(name) {
 		return unix.EOPNOTSUPP
 	}
+	if done, e := fs.order(id, name, value); done {
+		return e
+	}
 	if e := fs.quota.room(int64(len(value))); e != 0 {
 		return e
 	}

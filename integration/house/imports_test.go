@@ -152,3 +152,22 @@ func packages(t *testing.T) []pkg {
 	}
 	return all
 }
+
+// TestPlyfsIsLight: the user's command has nothing of containerd's in it,
+// whatever is linked into the daemon beside it.
+func TestPlyfsIsLight(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.ImportPath != module+"cmd/plyfs" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			for _, heavy := range []string{"github.com/containerd/", "google.golang.org/grpc", "go.etcd.io/bbolt", "github.com/prometheus/"} {
+				if strings.HasPrefix(dep, heavy) {
+					t.Errorf("cmd/plyfs links %s: keep what needs it in cmd/containerd-plyfs-grpc", dep)
+				}
+			}
+		}
+		return
+	}
+	t.Error("cmd/plyfs is gone")
+}

@@ -11,7 +11,8 @@ needs=(
 	podman:podman buildah:buildah runc:runc crun:crun conmon:conmon
 	newuidmap:uidmap mmdebstrap:mmdebstrap busybox:busybox-static
 	getfattr:attr getfacl:acl setcap:libcap2-bin sqlite3:sqlite3
-	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux
+	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux script:bsdutils
+	pasta:passt pgrep:procps
 )
 user=plytest
 quiet=${1:-}

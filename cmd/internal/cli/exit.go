@@ -11,12 +11,32 @@ import (
 )
 
 // The exit codes of plyfs. Scripts rely on them: they are never renumbered.
-// A command that runs another program (later: run, exec, try) adds docker's
-// 125, 126, 127 and 128+N to these.
+// A verb that runs another program (run, exec) ends with its code, 128+N for a
+// signal, and says by docker's codes why it did not run.
 const (
 	ExitOK      = 0 // done
 	ExitFailure = 1 // it could not be done, or the command line is wrong; doctor: something needed is missing; fsck: the upper has faults
+
+	ExitNotRun  = 125 // run, exec: nothing was started, be it for a wrong flag
+	ExitCantRun = 126 // the command can't be executed
+	ExitNoFile  = 127 // the command isn't there
 )
+
+// codedError ends the program with a code of its own.
+type codedError struct {
+	error
+	code int
+}
+
+func (e codedError) Unwrap() error { return e.error }
+
+// WithCode makes err end the program with a code, whatever kind it is of.
+func WithCode(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return codedError{err, code}
+}
 
 // Silent ends the program with a code and says nothing: what there is to say
 // was said.
@@ -28,6 +48,7 @@ func (s Silent) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 // the code to exit with.
 func Exit(w io.Writer, program string, err error) int {
 	var silent Silent
+	var coded codedError
 	switch {
 	case err == nil:
 		return ExitOK
@@ -36,6 +57,9 @@ func Exit(w io.Writer, program string, err error) int {
 	}
 	for _, e := range each(err) {
 		fmt.Fprintf(w, "%s: %s\n", program, OneLine(e.Error()))
+	}
+	if errors.As(err, &coded) {
+		return coded.code
 	}
 	return ExitFailure
 }

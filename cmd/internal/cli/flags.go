@@ -14,6 +14,9 @@ type Flag struct{ Name, Value string }
 type Spec struct {
 	Short string
 	Long  []string
+	// Leading ends the flags at the first positional argument: the rest is
+	// a command with flags of its own.
+	Leading bool
 }
 
 // Getopt reads flags and positional arguments in any order: -oX and -o X,
@@ -35,6 +38,8 @@ func (s Spec) Getopt(args []string, unknown func(arg string) error) (flags []Fla
 			taken, args, err = s.long(arg, args, unknown)
 		case strings.HasPrefix(arg, "-") && len(arg) > 1:
 			taken, args, err = s.short(arg, args, unknown)
+		case s.Leading:
+			return flags, append([]string{arg}, args...), nil
 		default:
 			rest = append(rest, arg)
 		}

@@ -32,6 +32,19 @@ func TestGetopt(t *testing.T) {
 	}
 }
 
+func TestGetoptLeading(t *testing.T) {
+	spec := Spec{Short: "o:f", Leading: true}
+	for args, want := range map[string][]string{
+		"-f -o a cmd -f --x": {"cmd", "-f", "--x"},
+		"-f -- -x -f":        {"-x", "-f"},
+	} {
+		flags, rest, err := spec.Getopt(strings.Fields(args), nil)
+		if err != nil || !reflect.DeepEqual(rest, want) {
+			t.Errorf("%s: %v, %v, %v", args, flags, rest, err)
+		}
+	}
+}
+
 func TestGetoptErrors(t *testing.T) {
 	spec := Spec{Short: "o:f", Long: []string{"log=", "debug"}}
 	for args, want := range map[string]string{
@@ -72,6 +85,8 @@ func TestExit(t *testing.T) {
 		{errors.New("no new\nline\tor \x1b[1m\xff here \u2028, \u00fc \"as\" \\ is"), 1, "plyfs: no new\\nline\\tor \\x1b[1m\\xff here \\u2028, \u00fc \"as\" \\ is\n"},
 		{Silent(1), 1, ""},
 		{errors.Join(Silent(2)), 2, ""},
+		{WithCode(125, errors.New("bad")), 125, "plyfs: bad\n"},
+		{WithCode(125, nil), 0, ""},
 	} {
 		var b strings.Builder
 		if code := Exit(&b, "plyfs", tt.err); code != tt.code || b.String() != tt.text {

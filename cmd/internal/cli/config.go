@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Config is the configuration file. What it doesn't name has its default.
+type Config struct {
+	Try TryConfig `toml:"try"`
+
+	// File is where it was read from, "" for the defaults.
+	File string `toml:"-"`
+}
+
+// TryConfig is the part of it for plyfs try.
+type TryConfig struct {
+	// Hide are the paths that no sandbox sees: absolute, or below ~/.
+	Hide []string `toml:"hide"`
+}
+
+// DefaultConfig is the configuration without a file, as text. It is what
+// `plyfs config default` prints, and what LoadConfig starts from.
+const DefaultConfig = `# plyfs configuration; this is the default. It is read from
+# $PLYFS_CONFIG, else $XDG_CONFIG_HOME/plyfs/config.toml (~/.config/plyfs/config.toml);
+# for root from /etc/plyfs/config.toml.
+
+[try]
+# Paths that are not there in a sandbox of plyfs try: absolute, or below ~/.
+# A list here takes the place of this one.
+hide = [
+	"~/.ssh",
+	"~/.gnupg",
+	"~/.aws",
+	"~/.azure",
+	"~/.config/gcloud",
+	"~/.config/doctl",
+	"~/.config/hcloud",
+	"~/.kube",
+	"~/.docker/config.json",
+	"~/.config/containers/auth.json",
+	"~/.netrc",
+	"~/.pgpass",
+	"~/.my.cnf",
+	"~/.pypirc",
+	"~/.git-credentials",
+	"~/.config/git/credentials",
+	"~/.config/gh",
+	"~/.config/glab-cli",
+	"~/.terraform.d/credentials.tfrc.json",
+	"~/.vault-token",
+	"~/.password-store",
+	"~/.local/share/keyrings",
+	"~/.config/op",
+]
+`
+
+// configFile is where the configuration lies, if there is one; asked says that
+// somebody named it.
+func configFile() (name string, asked bool) {
+	if f := os.Getenv("PLYFS_CONFIG"); f != "" {
+		return f, true
+	}
+	if os.Geteuid() == 0 {
+		return "/etc/plyfs/config.toml", false
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", false
+	}
+	return filepath.Join(dir, "plyfs", "config.toml"), false
+}
+
+// LoadConfig reads the configuration. A key that plyfs doesn't have is an error:
+// somebody relies on it.
+func LoadConfig() (*Config, error) {
+	c := new(Config)
+	if _, err := toml.Decode(DefaultConfig, c); err != nil {
+		return nil, fmt.Errorf("the default configuration: %w", err)
+	}
+	name, asked := configFile()
+	if name == "" {
+		return c, nil
+	}
+	text, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) && !asked {
+		return c, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c.File = name
+	meta, err := toml.Decode(string(text), c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if extra := meta.Undecoded(); len(extra) > 0 {
+		var keys []string
+		for _, k := range extra {
+			keys = append(keys, k.String())
+		}
+		return nil, fmt.Errorf("%s: unknown key %s; plyfs config default prints those that there are", name, strings.Join(keys, ", "))
+	}
+	return c, nil
+}

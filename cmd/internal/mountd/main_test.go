@@ -1,0 +1,73 @@
+package mountd_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/plyfs/plyfs/cmd/internal/mountd"
+	"github.com/plyfs/plyfs/snapshot"
+	"github.com/plyfs/plyfs/snapshot/servers"
+)
+
+// serveWord makes this test binary a server process.
+const serveWord = "serve-mounts"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == serveWord {
+		if err := mountd.Serve(log.New(os.Stderr, "server: ", log.Lmsgprefix)); err != nil {
+			fmt.Fprintln(os.Stderr, "server:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// newPool makes a pool that keeps its sockets in state.
+func newPool(state string) (*servers.Pool, error) {
+	return servers.NewPool(servers.Config{
+		State: state, MountsPerServer: 16,
+		Program: "/proc/self/exe", Args: []string{"mountd.test", serveWord},
+	})
+}
+
+// open opens the snapshots below root with server processes of their own; the
+// state is beside the root.
+func open(root string) (*snapshot.Snapshotter, *servers.Pool, error) {
+	state := filepath.Join(root, "..", "state")
+	pool, err := newPool(state)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := snapshot.New(snapshot.Config{Root: root, State: state, Mounter: pool, UserNS: mountd.InUserNamespace()})
+	if err != nil {
+		pool.Close()
+		return nil, nil, err
+	}
+	return s, pool, nil
+}
+
+// forSuite is open for containerd's suite. What a test of the suite leaves
+// mounted goes with the state.
+func forSuite(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+	s, pool, err := open(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() error {
+		err := s.Close()
+		served, _ := pool.Served(context.Background())
+		for dir := range served {
+			if e := pool.Unmount(context.Background(), dir); e != nil {
+				err = e
+			}
+		}
+		pool.Close()
+		return err
+	}, nil
+}

@@ -1,0 +1,142 @@
+package mountd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/union"
+	"golang.org/x/sys/unix"
+)
+
+// mounted is one mount that this process serves.
+type mounted struct {
+	dir    string
+	dev    uint64
+	tree   *union.FS
+	server *fusefs.Server
+	done   chan struct{} // closed when the layers are closed
+}
+
+// afterlife is how long the server of an earlier mount with the same work
+// directory may take to end.
+const afterlife = 5 * time.Second
+
+// mount mounts a union on dir, and answers when it can be used.
+func (s *server) mount(dir, options string) error {
+	if old := s.find(dir); old != nil {
+		// Detached by somebody, and in use still: both are served.
+		if old.onTop() {
+			return fmt.Errorf("%s is mounted already", dir)
+		}
+	}
+	o, _, err := layer.Parse([]string{options}, true)
+	if err != nil {
+		return err
+	}
+	stack, err := layer.Open(o)
+	if err != nil {
+		return err
+	}
+	if err := stack.CheckMountPoint(dir); err != nil {
+		_ = stack.Close()
+		return err
+	}
+	stack.AwaitIdle(afterlife)
+	m := &mounted{dir: dir, done: make(chan struct{})}
+	if m.tree, err = union.New(stack, o); err != nil {
+		return err
+	}
+	m.tree.CountUsage()
+	fd, err := fusefs.Mount(dir, o, s.userNS)
+	if err != nil {
+		return errors.Join(err, m.tree.Close())
+	}
+	m.server = fusefs.NewServer(fd, m.tree, fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log})
+	ended := make(chan error, 1)
+	go func() { ended <- m.server.Serve() }()
+	if err := m.server.WaitReady(); err != nil {
+		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		return errors.Join(err, <-ended, m.tree.Close())
+	}
+	m.dev = mountDev(dir)
+	s.mu.Lock()
+	s.mounts[dir] = m
+	s.mu.Unlock()
+	go s.attend(m, ended)
+	return nil
+}
+
+// attend waits for the end of a mount.
+func (s *server) attend(m *mounted, ended <-chan error) {
+	err := <-ended
+	if e := m.tree.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		s.log.Printf("mount on %s: %v", m.dir, err)
+	}
+	close(m.done)
+	s.mu.Lock()
+	if s.mounts[m.dir] == m {
+		delete(s.mounts, m.dir)
+	}
+	s.mu.Unlock()
+	s.checkIdle()
+}
+
+// wait says whether the mount has ended, after patience at most.
+func (m *mounted) wait(patience time.Duration) bool {
+	select {
+	case <-m.done:
+		return true
+	case <-time.After(patience):
+		return false
+	}
+}
+
+// onTop says whether the mount is what one finds in its place. It asks
+// nothing of the mount itself, whose server we are.
+func (m *mounted) onTop() bool { return m.dev == 0 || mountDev(m.dir) == m.dev }
+
+// mountDev is the device number of the file system on dir, from what the
+// kernel has in memory: AT_STATX_DONT_SYNC never asks a server.
+func mountDev(dir string) uint64 {
+	var sx unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_DONT_SYNC|unix.AT_SYMLINK_NOFOLLOW, 0, &sx) != nil {
+		return 0
+	}
+	return unix.Mkdev(sx.Dev_major, sx.Dev_minor)
+}
+
+func (m *mounted) usage() (bytes, inodes int64, ok bool) {
+	u, ok := m.tree.Usage()
+	return u.Bytes, u.Inodes, ok
+}
+
+// files are the regular files of the upper layer that the kernel may hold
+// unwritten data of.
+func (m *mounted) files() (names [][]byte) {
+	for name := range m.tree.UpperFiles() {
+		names = append(names, []byte(name))
+	}
+	return names
+}
+
+// tune sets the Go runtime up for a process that mostly waits in read(2).
+func tune() {
+	syscall.Umask(0) // modes are given exactly: the umask that counts is the client's
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // what a server keeps lies outside the Go heap
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		// Readers that wait must not be the only ones with a processor.
+		runtime.GOMAXPROCS(runtime.NumCPU() + 2)
+	}
+}

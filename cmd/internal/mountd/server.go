@@ -1,0 +1,187 @@
+package mountd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/snapshot/servers"
+)
+
+// listenFD is where a server process finds its socket.
+const listenFD = 3
+
+// server is a server process.
+type server struct {
+	log    *log.Logger
+	userNS bool
+
+	mu      sync.Mutex
+	mounts  map[string]*mounted // by directory
+	clients int                 // connections
+	idle    chan struct{}       // told when there is neither mount nor connection
+}
+
+// Serve is the life of a server process: it serves what it is asked to mount,
+// and returns when it has nothing to serve and nobody to ask.
+func Serve(logger *log.Logger) error {
+	f := os.NewFile(listenFD, "listener")
+	l, err := net.FileListener(f)
+	if err != nil {
+		return fmt.Errorf("no socket on descriptor %d: this command is for the daemon itself: %w", listenFD, err)
+	}
+	_ = f.Close()
+	tune()
+	// The terminal's ^C and systemd's stop are for the daemon: containers go
+	// on. Who wants the mounts gone unmounts them.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	s := &server{
+		log:    logger,
+		userNS: InUserNamespace(),
+		mounts: map[string]*mounted{},
+		idle:   make(chan struct{}, 1),
+	}
+	go s.accept(l)
+	// A daemon that dies before it has connected leaves a server that nobody
+	// knows of.
+	time.AfterFunc(time.Minute, s.checkIdle)
+	<-s.idle
+	// The file goes first: who finds it may connect.
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(true)
+	}
+	return l.Close()
+}
+
+func (s *server) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			s.log.Printf("accept: %v", err)
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		s.mu.Lock()
+		s.clients++
+		s.mu.Unlock()
+		go s.converse(c)
+	}
+}
+
+// checkIdle ends the process when it has nothing left to do.
+func (s *server) checkIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients == 0 && len(s.mounts) == 0 {
+		select {
+		case s.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *server) converse(c net.Conn) {
+	defer func() {
+		_ = c.Close()
+		s.mu.Lock()
+		s.clients--
+		s.mu.Unlock()
+		s.checkIdle()
+	}()
+	enc, dec := json.NewEncoder(c), json.NewDecoder(c)
+	for {
+		var q servers.Request
+		if dec.Decode(&q) != nil {
+			return
+		}
+		r, err := s.answer(&q)
+		if err != nil {
+			r.Err = err.Error()
+		}
+		if enc.Encode(r) != nil {
+			return
+		}
+	}
+}
+
+func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
+	switch q.Op {
+	case servers.OpHello:
+		r.Version, r.PID = cli.VersionString(), os.Getpid()
+		return r, nil
+	case servers.OpMount:
+		return r, s.mount(q.Dir, q.Options)
+	case servers.OpList:
+		r.Dirs = s.list()
+		return r, nil
+	case servers.OpCounts:
+		r.Counts, r.Bytes = s.counts()
+		return r, nil
+	}
+	m := s.find(q.Dir)
+	switch q.Op {
+	case servers.OpGone:
+		r.OK = m == nil || m.wait(q.Wait)
+		return r, nil
+	case servers.OpUsage:
+		if m != nil {
+			r.Bytes, r.Inodes, r.OK = m.usage()
+		}
+		return r, nil
+	case servers.OpFiles:
+		if m != nil {
+			r.Files, r.OK = m.files(), true
+		}
+		return r, nil
+	}
+	return r, fmt.Errorf("unknown request %q: the daemon is newer than this server", q.Op)
+}
+
+func (s *server) find(dir string) *mounted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mounts[dir]
+}
+
+func (s *server) list() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dirs := make([]string, 0, len(s.mounts))
+	for dir, m := range s.mounts {
+		if m.onTop() {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// counts sums the requests of all mounts, and the bytes that they copied up.
+func (s *server) counts() (sum map[string]uint64, copied int64) {
+	s.mu.Lock()
+	all := make([]*mounted, 0, len(s.mounts))
+	for _, m := range s.mounts {
+		all = append(all, m)
+	}
+	s.mu.Unlock()
+	sum = map[string]uint64{}
+	for _, m := range all {
+		copied += m.tree.CopiedUp()
+		for k, n := range m.server.Counts() {
+			sum[k] += n
+		}
+	}
+	return sum, copied
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/plyfs/plyfs/container"
+	"github.com/plyfs/plyfs/container/sandbox"
+	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/union"
+)
+
+// unionRoot is a container's root made of layers.
+type unionRoot struct {
+	options *layer.Options
+	stack   *layer.Stack
+	dir     string // of the container
+}
+
+// openRootfs makes a root of option text. Without an upperdir in it, what is
+// written goes to the container's directory.
+func openRootfs(text, dir string) (container.Rootfs, error) {
+	o, _, err := layer.Parse([]string{text}, true)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range o.Lower {
+		o.Lower[i] = strings.Replace(l, "{dir}", dir, 1)
+	}
+	if o.Upper == "" {
+		o.ReadOnly = false // what no upperdir means elsewhere
+		o.Upper, o.Work = filepath.Join(dir, "upper"), filepath.Join(dir, "work")
+	}
+	return &unionRoot{options: o, dir: dir}, nil
+}
+
+func (r *unionRoot) Open() (err error) {
+	syscall.Umask(0) // the client's counts
+	tuneMemory()
+	tuneScheduler()
+	r.stack, err = layer.Open(r.options)
+	return err
+}
+
+func (r *unionRoot) Mount(dir string, userNS bool) (int, error) {
+	return fusefs.Mount(dir, r.options, userNS)
+}
+
+func (r *unionRoot) Serve(fd int, userNS bool) error {
+	r.stack.AwaitIdle(afterlife)
+	tree, err := union.New(r.stack, r.options)
+	if err != nil {
+		return err
+	}
+	tree.OnClosed(func(path string) { sandbox.NoteClosed(r.dir, path) })
+	err = fusefs.NewServer(fd, tree, fusefs.Config{Options: r.options, UserNS: userNS}).Serve()
+	if e := tree.Close(); err == nil {
+		err = e
+	}
+	return err
+}

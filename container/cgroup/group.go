@@ -1,0 +1,275 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Group is the cgroups of one container. It can be stored; nil is a container
+// without any.
+type Group struct {
+	V1 map[string]string `json:",omitempty"` // controller to directory
+	V2 string            `json:",omitempty"`
+}
+
+// always are the version 1 controllers that every container gets where they can
+// be had: they count, stop and say what ran out of memory.
+var always = []string{"memory", "pids", "freezer", "cpu", "cpuacct"}
+
+// Create makes the groups called name and sets the limits. A warning is a
+// limit that is not enforced.
+func Create(name string, l Limits) (*Group, []string, error) {
+	h := detect()
+	g := &Group{V1: map[string]string{}}
+	want := l.controllers()
+	for _, c := range union(always, want) {
+		own, ok := h.v1[c]
+		if !ok || unix.Access(own, unix.W_OK) != nil {
+			continue
+		}
+		dir := filepath.Join(own, name)
+		if err := mkdir(dir); err != nil {
+			if slices.Contains(want, c) {
+				_ = g.Remove()
+				return nil, nil, fmt.Errorf("cgroup: %w", err)
+			}
+			continue
+		}
+		g.V1[c] = dir
+		if c == "cpuset" {
+			inherit(own, dir)
+		}
+	}
+	if parent := h.parent2(want); parent != "" {
+		dir := filepath.Join(parent, name)
+		if err := mkdir(dir); err == nil {
+			g.V2 = dir
+		}
+	}
+	warnings, err := g.Set(l, &h)
+	if err != nil {
+		_ = g.Remove()
+		return nil, nil, err
+	}
+	return g, warnings, nil
+}
+
+func mkdir(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, os.ErrExist) { // left by a monitor that was killed
+		if err = removeGroup(dir); err == nil {
+			err = os.Mkdir(dir, 0o755)
+		}
+	}
+	return err
+}
+
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// inherit fills a new version 1 cpuset, which is empty and takes no process.
+func inherit(from, to string) {
+	for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
+		text, err := os.ReadFile(filepath.Join(from, f))
+		if err == nil {
+			_ = os.WriteFile(filepath.Join(to, f), text, 0)
+		}
+	}
+}
+
+// parent2 is the cgroup of version 2 to make a group in: the nearest one above
+// us that we may write and that hands the controllers down. One with
+// processes of its own can't, save the top; so it is seldom our own.
+func (h *host) parent2(want []string) string {
+	if h.v2 == "" {
+		return ""
+	}
+	first := ""
+	for dir := h.v2; ; dir = filepath.Dir(dir) {
+		if unix.Access(dir, unix.W_OK) != nil || unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) != nil {
+			break
+		}
+		have := controllers(dir, "cgroup.controllers")
+		down := controllers(dir, "cgroup.subtree_control")
+		all := true
+		for _, c := range union([]string{"memory", "pids", "cpu"}, want) {
+			if !slices.Contains(have, c) || slices.Contains(down, c) {
+				continue
+			}
+			if os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0) != nil {
+				all = false
+			}
+		}
+		if all {
+			return dir
+		}
+		if first == "" {
+			first = dir
+		}
+		if dir == h.v2Top {
+			break
+		}
+	}
+	return first
+}
+
+// dirs are all directories of the group, each once.
+func (g *Group) dirs() []string {
+	if g == nil {
+		return nil
+	}
+	var out []string
+	for _, d := range slices.Sorted(maps.Values(g.V1)) {
+		out = union(out, []string{d})
+	}
+	if g.V2 != "" {
+		out = append(out, g.V2)
+	}
+	return out
+}
+
+// Empty says that there is no cgroup.
+func (g *Group) Empty() bool { return len(g.dirs()) == 0 }
+
+// Add puts a process into the group. The kernel waits for a grace period in
+// each hierarchy, so they are asked all at once.
+func (g *Group) Add(pid int) error {
+	dirs := g.dirs()
+	errs := make([]error, len(dirs))
+	var wg sync.WaitGroup
+	for i, dir := range dirs {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				errs[i] = fmt.Errorf("cgroup: %w", err)
+			}
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Remove removes the group. Its processes must have ended; the kernel may need
+// a moment to notice.
+func (g *Group) Remove() error {
+	var errs []error
+	for _, dir := range g.dirs() {
+		errs = append(errs, removeGroup(dir))
+	}
+	return errors.Join(errs...)
+}
+
+func removeGroup(dir string) error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		err := unix.Rmdir(dir)
+		switch {
+		case err == nil, errors.Is(err, unix.ENOENT):
+			return nil
+		case !errors.Is(err, unix.EBUSY) || wait > 2*time.Second:
+			return fmt.Errorf("cgroup %s can't be removed: %w", dir, err)
+		}
+		if below, err := filepath.Glob(dir + "/*/cgroup.procs"); err == nil {
+			for _, b := range below { // made by the payload's own init system
+				_ = removeGroup(filepath.Dir(b))
+			}
+		}
+		time.Sleep(wait)
+	}
+}
+
+// read gives a file's text, "" when it can't be had.
+func read(dir, file string) string {
+	if dir == "" {
+		return ""
+	}
+	text, _ := os.ReadFile(filepath.Join(dir, file))
+	return strings.TrimSpace(string(text))
+}
+
+// field is the number after a word in a file of pairs.
+func field(text, word string) (uint64, bool) {
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 2 && f[0] == word {
+			n, err := strconv.ParseUint(f[1], 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
+
+// OOMKilled says whether the kernel has ended a process of the group because
+// its memory was used up.
+func (g *Group) OOMKilled() bool {
+	if g == nil {
+		return false
+	}
+	if n, ok := field(read(g.V1["memory"], "memory.oom_control"), "oom_kill"); ok && n > 0 {
+		return true
+	}
+	n, ok := field(read(g.V2, "memory.events"), "oom_kill")
+	return ok && n > 0
+}
+
+// CanFreeze says whether the group can be stopped as a whole.
+func (g *Group) CanFreeze() bool {
+	if g == nil {
+		return false
+	}
+	if g.V1["freezer"] != "" {
+		return true
+	}
+	return g.V2 != "" && unix.Access(filepath.Join(g.V2, "cgroup.freeze"), unix.W_OK) == nil
+}
+
+// Freeze stops every process of the group, or lets them go on, and returns
+// when that is so.
+func (g *Group) Freeze(stop bool) error {
+	if !g.CanFreeze() {
+		return errors.New("no cgroup of the container can be frozen: as a user that needs a delegated cgroup version 2")
+	}
+	file, value, done := filepath.Join(g.V2, "cgroup.freeze"), "0", func() bool {
+		n, ok := field(read(g.V2, "cgroup.events"), "frozen")
+		return ok && (n == 1) == stop
+	}
+	if stop {
+		value = "1"
+	}
+	if dir := g.V1["freezer"]; dir != "" {
+		state := "THAWED"
+		if stop {
+			state = "FROZEN"
+		}
+		file, value = filepath.Join(dir, "freezer.state"), state
+		done = func() bool { return read(dir, "freezer.state") == state }
+	}
+	for wait := time.Millisecond; wait < 4*time.Second; wait *= 2 {
+		if err := os.WriteFile(file, []byte(value), 0); err != nil {
+			return fmt.Errorf("freeze: %w", err)
+		}
+		if done() {
+			return nil
+		}
+		time.Sleep(wait)
+	}
+	return errors.New("some process of the container does not stop")
+}

@@ -1,0 +1,11 @@
+package container
+
+import "github.com/plyfs/plyfs/container/cgroup"
+
+// cgroup gives the limits to the package that enforces them.
+func (l *Limits) cgroup() cgroup.Limits {
+	return cgroup.Limits{
+		Memory: l.Memory, MemorySwap: l.MemorySwap, CPUs: l.CPUs, CPUShares: l.CPUShares, CPUSet: l.CPUSet,
+		Pids: l.Pids, IOWeight: l.IOWeight, HugePages: l.HugePages,
+	}
+}

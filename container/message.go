@@ -1,0 +1,113 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// message is what the processes say to each other, one packet each. Which
+// fields count depends on who says it when: doc.go has the picture.
+type message struct {
+	Pid     int      `json:",omitempty"` // stage: init is started
+	Filter  []byte   `json:",omitempty"` // monitor to init: the seccomp program
+	Failure *failure `json:",omitempty"`
+	Warning string   `json:",omitempty"`
+	What    string   `json:",omitempty"` // of the descriptors that come along
+	Index   []int    `json:",omitempty"` // stage to init: which mounts they are
+}
+
+// failure is an error that crosses a process.
+type failure struct {
+	Code int // the exit code of run: 125, 126 or 127
+	Text string
+}
+
+func (f *failure) Error() string { return f.Text }
+
+// maxMessage is larger than any message of ours.
+const (
+	maxMessage = 256 << 10
+	maxFDs     = 200 // SCM_MAX_FD is 253
+)
+
+// peer is one end of a socket between two processes.
+type peer struct{ f *os.File }
+
+// newPeers makes both ends.
+func newPeers() (a, b peer, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return a, b, fmt.Errorf("socketpair: %w", err)
+	}
+	return peer{os.NewFile(uintptr(pair[0]), "peer")}, peer{os.NewFile(uintptr(pair[1]), "peer")}, nil
+}
+
+// inherited is the end that was given as a descriptor.
+func inherited(fd int) peer {
+	unix.CloseOnExec(fd)
+	return peer{os.NewFile(uintptr(fd), "peer")}
+}
+
+func (p peer) close() {
+	if p.f != nil {
+		p.f.Close()
+	}
+}
+
+func (p peer) send(m message, fds ...int) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if len(text) > maxMessage || len(fds) > maxFDs {
+		return errors.New("message too long")
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	for {
+		err = unix.Sendmsg(int(p.f.Fd()), text, oob, nil, unix.MSG_NOSIGNAL)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// receive waits for a message; io.EOF says that the other end is gone.
+func (p peer) receive() (m message, fds []int, err error) {
+	buf := make([]byte, maxMessage)
+	oob := make([]byte, unix.CmsgSpace(4*maxFDs))
+	var n, on int
+	for {
+		n, on, _, _, err = unix.Recvmsg(int(p.f.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if errors.Is(err, unix.ECONNRESET) || err == nil && n == 0 {
+		return m, nil, io.EOF
+	}
+	if err != nil {
+		return m, nil, err
+	}
+	if on > 0 {
+		all, err := unix.ParseSocketControlMessage(oob[:on])
+		if err != nil {
+			return m, nil, err
+		}
+		for _, c := range all {
+			some, err := unix.ParseUnixRights(&c)
+			if err != nil {
+				return m, nil, err
+			}
+			fds = append(fds, some...)
+		}
+	}
+	return m, fds, json.Unmarshal(buf[:n], &m)
+}

@@ -1,0 +1,167 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// StartDetached starts the container in the background, with a monitor of its
+// own: a process of ours in a session of its own that holds the output, the exit
+// status, and starts the container again where that is wanted.
+func (c *Container) StartDetached() (warnings []string, err error) {
+	ours, theirs, err := newPeers()
+	if err != nil {
+		return nil, err
+	}
+	defer ours.close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	keepOurs()
+	n := null.Fd()
+	_, err = syscall.ForkExec(selfExe, []string{"plyfs-monitor", c.store.root, c.ID}, &syscall.ProcAttr{
+		Dir:   "/",
+		Env:   append(os.Environ(), roleEnv+"=monitor"),
+		Files: []uintptr{n, n, n, theirs.f.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	theirs.close()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the monitor: %w", err)
+	}
+	for {
+		m, _, err := ours.receive()
+		switch {
+		case err != nil:
+			return warnings, errors.New("the monitor ended before the container was started")
+		case m.Failure != nil:
+			return warnings, &StartError{m.Failure.Code, m.Failure.Text}
+		case m.Warning != "":
+			warnings = append(warnings, m.Warning)
+		case m.What == ready:
+			return warnings, nil
+		}
+	}
+}
+
+// keepOurs has no descriptor pass to a process that we start but those that it
+// is given: neither what our caller left open, nor what another goroutine has
+// just opened.
+func keepOurs() { _ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }
+
+// runMonitor is the monitor.
+func runMonitor(Opener) error {
+	caller := inherited(fdPeer)
+	// Boot has done that for the sake of init; newuidmap wants to see whose
+	// process the stage is.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	if len(os.Args) != 3 {
+		return errors.New("this role is for plyfs itself")
+	}
+	c, err := (&Store{root: os.Args[1]}).open(os.Args[2])
+	if err != nil {
+		return caller.send(message{Failure: asFailure(err)})
+	}
+	CatchSignals() // who wants to end it ends the container
+	told := false
+	tell := func(m message) {
+		if !told {
+			_ = caller.send(m)
+		}
+	}
+	for try := 0; ; try++ {
+		again, err := c.once(tell, func() {
+			tell(message{What: ready})
+			told = true
+			caller.close()
+		})
+		if err != nil {
+			tell(message{Failure: asFailure(err)})
+			return nil
+		}
+		if !again || !c.rest(try) {
+			return nil
+		}
+	}
+}
+
+// once runs the container one time; again says that it is to be started anew.
+func (c *Container) once(tell func(message), started func()) (again bool, err error) {
+	log, err := openLog(c.Dir())
+	if err != nil {
+		return false, err
+	}
+	defer log.close()
+	var stdio IO
+	if !c.spec.Process.Terminal {
+		if stdio.Stdout, err = log.pipe("stdout"); err == nil {
+			stdio.Stderr, err = log.pipe("stderr")
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	stdio.Logged = true
+	r, err := c.Start(stdio)
+	log.started()
+	if err != nil {
+		return false, err
+	}
+	for _, w := range r.Warnings {
+		tell(message{Warning: w})
+	}
+	started()
+	if r.Terminal != nil {
+		log.follow("stdout", r.Terminal)
+	}
+	code, err := r.Wait()
+	if err != nil || code == 0 || !c.spec.Restart.OnFailure {
+		return false, nil //nolint:nilerr // it is in the state
+	}
+	again = true
+	err = c.update(func(st *State) error {
+		again = !st.Stopping && (c.spec.Restart.Max == 0 || st.Restarts < c.spec.Restart.Max)
+		if again {
+			st.Restarts++
+			st.Status = Restarting
+			st.Monitor, st.Boot = identify(os.Getpid()), bootID()
+		}
+		return nil
+	})
+	return again && err == nil, nil
+}
+
+// The pause before a restart doubles up to a minute.
+const (
+	firstPause = 100 * time.Millisecond
+	longPause  = time.Minute
+)
+
+// rest waits before the next start and says whether it is still wanted.
+func (c *Container) rest(try int) bool {
+	pause := longPause
+	if try < 10 {
+		pause = min(firstPause<<try, longPause)
+	}
+	for end := time.Now().Add(pause); time.Now().Before(end); time.Sleep(min(firstPause, time.Until(end)+1)) {
+		st, err := c.stored()
+		if err != nil {
+			return false
+		}
+		if st.Stopping {
+			_ = c.update(func(st *State) error {
+				st.Status, st.Monitor = Exited, process{}
+				return nil
+			})
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,307 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/container/cgroup"
+)
+
+// IO are the payload's standard descriptors; nil is /dev/null. With a terminal
+// they aren't used: Run.Terminal is the other end of it.
+type IO struct {
+	Stdin, Stdout, Stderr *os.File
+	// Logged says that the output ends in the container's log.
+	Logged bool
+	// Warn is told what was asked for and isn't in force, before the payload
+	// starts as far as it is known then; nil: Run.Warnings has it.
+	Warn func(text string)
+}
+
+// StartError is an error of Start with the exit code that run has for it.
+type StartError struct {
+	Code int // 125: our fault, 126: the command can't be executed, 127: it isn't there
+	Text string
+}
+
+func (e *StartError) Error() string { return e.Text }
+
+// Run is a started container in the process that monitors it.
+type Run struct {
+	// Terminal is the master of the payload's terminal, nil without one.
+	Terminal *os.File
+	// Warnings say what was asked for and isn't in force.
+	Warnings []string
+
+	c       *Container
+	init    process
+	stage   process
+	served  bool
+	tell    func(string)
+	group   *cgroup.Group
+	net     *netHelper
+	stageIn peer
+}
+
+// Start starts the container: this process becomes its monitor and must call
+// Wait. It returns when the payload has been executed.
+func (c *Container) Start(stdio IO) (*Run, error) {
+	l, err := c.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	st, err := c.State()
+	if err != nil {
+		return nil, err
+	}
+	if st.active() && st.Monitor.PID != os.Getpid() {
+		return nil, fmt.Errorf("container %s is %s already", st.Name, st.Status)
+	}
+	keepOurs()
+	r := &Run{c: c, served: c.spec.Root.FS != "", tell: stdio.Warn}
+	// Kept also when it fails: what was written by then belongs to these ids.
+	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
+		err = r.start(st, stdio)
+	}
+	if err != nil {
+		r.abandon()
+		f := asFailure(err)
+		st.Status, st.ExitCode, st.Error, st.Finished = Exited, f.Code, f.Text, time.Now().Round(0)
+		st.Init, st.Monitor, st.Stage, st.Cgroup = process{}, process{}, process{}, nil
+		_ = writeFile(filepath.Join(c.Dir(), "state.json"), st)
+		return nil, &StartError{f.Code, f.Text}
+	}
+	return r, nil
+}
+
+func (r *Run) start(st *State, stdio IO) error {
+	c := r.c
+	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
+	o.Spec.Files = c.spec.withFiles()
+	o.Outer, o.Inner = st.Outer, st.Inner
+	filter := make(chan filterResult, 1)
+	go func() {
+		filter <- compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
+	}()
+	initSide, err := r.startStage(o, stdio)
+	if err != nil {
+		return err
+	}
+	defer initSide.close()
+	m, _, err := r.stageIn.receive()
+	if m.Failure != nil {
+		return m.Failure
+	}
+	if err != nil {
+		return fmt.Errorf("the stage ended before the container was made: see %s", filepath.Join(c.Dir(), "server.log"))
+	}
+	r.init = identify(m.Pid)
+	var warnings []string
+	r.group, warnings, err = cgroup.Create("plyfs-"+c.ID, c.spec.Limits.cgroup())
+	if err == nil {
+		r.warn(warnings...)
+		err = r.record(st)
+	}
+	if err == nil {
+		err = r.group.Add(r.init.PID)
+	}
+	if err != nil {
+		return err
+	}
+	var warning string
+	if r.net, warning, err = connect(&c.spec.Net, c.Dir(), r.init.PID, !o.Inner.none()); err != nil {
+		return err
+	}
+	r.warn(warning)
+	f := <-filter
+	if f.err != nil {
+		return f.err
+	}
+	if err := initSide.send(message{Filter: f.program}); err != nil && !errors.Is(err, unix.EPIPE) {
+		return err
+	}
+	if err := r.awaitPayload(initSide); err != nil {
+		return err
+	}
+	st.Status, st.Boot, st.Started, st.Finished = Running, bootID(), time.Now().Round(0), time.Time{}
+	st.Init, st.Monitor, st.Stage = r.init, identify(os.Getpid()), r.stage
+	st.ExitCode, st.Error, st.OOMKilled, st.Stopping, st.Warnings = 0, "", false, false, r.Warnings
+	st.Cgroup, st.Logged = r.group, stdio.Logged
+	st.NetBy, st.NetHelper = r.net.describe()
+	return writeFile(filepath.Join(c.Dir(), "state.json"), st)
+}
+
+// record writes down what a removal must tidy up should we be killed before
+// the start is complete.
+func (r *Run) record(st *State) error {
+	if r.group.Empty() {
+		return nil // processes end by themselves
+	}
+	st.Boot, st.Cgroup = bootID(), r.group
+	return writeFile(filepath.Join(r.c.Dir(), "state.json"), st)
+}
+
+func (r *Run) warn(texts ...string) {
+	for _, t := range texts {
+		if t == "" {
+			continue
+		}
+		r.Warnings = append(r.Warnings, t)
+		if r.tell != nil {
+			r.tell(t)
+		}
+	}
+}
+
+// startStage starts the stage and gives the socket to init.
+func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
+	self, err := sealedSelf()
+	if err != nil {
+		return initSide, err
+	}
+	text, err := o.file()
+	if err != nil {
+		return initSide, err
+	}
+	defer text.Close()
+	ours, theirs, err := newPeers()
+	if err != nil {
+		return initSide, err
+	}
+	defer theirs.close()
+	initSide, initEnd, err := newPeers()
+	if err != nil {
+		return initSide, err
+	}
+	defer initEnd.close()
+	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+	if err != nil {
+		return initSide, err
+	}
+	defer log.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return initSide, err
+	}
+	defer null.Close()
+	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), theirs.f.Fd(), text.Fd(), initEnd.f.Fd(), log.Fd()}
+	for i, f := range []*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr} {
+		if f != nil {
+			files[i] = f.Fd()
+		}
+	}
+	// The terminal's signals are for us: we pass them on.
+	attr := &syscall.SysProcAttr{Setsid: true}
+	late := false
+	if !o.Outer.none() {
+		attr.Cloneflags = unix.CLONE_NEWUSER
+		if o.Outer.single() {
+			attr.UidMappings, attr.GidMappings = sysMap(o.Outer.UID), sysMap(o.Outer.GID)
+		} else {
+			// Its ids come later, by newuidmap, and without one an exec
+			// would lose the capabilities over the new namespace.
+			late, attr.AmbientCaps = true, stageCaps
+		}
+	}
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.Dir}, &syscall.ProcAttr{
+		Env: stageEnv(), Files: files, Sys: attr,
+	})
+	if err != nil {
+		return initSide, namespaceError(err)
+	}
+	r.stage, r.stageIn = identify(pid), ours
+	if late {
+		if err := o.Outer.write(pid); err != nil {
+			return initSide, err
+		}
+	}
+	return initSide, ours.send(message{What: "mapped"})
+}
+
+// stageEnv has what the Go runtime reads; nothing else reaches the server.
+func stageEnv() []string {
+	env := []string{roleEnv + "=stage"}
+	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// stageCaps are what the stage needs in the outer user namespace: to map the
+// inner one, and to be root over the files of its ids.
+var stageCaps = []uintptr{
+	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID,
+	unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SETFCAP, unix.CAP_MKNOD,
+	unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE,
+}
+
+// awaitPayload listens to init until it has become the payload.
+func (r *Run) awaitPayload(initSide peer) error {
+	// The stage speaks only when it fails: then init may wait for its root for
+	// ever. It has done when it serves.
+	failed := make(chan *failure, 1)
+	go func() {
+		m, _, err := r.stageIn.receive()
+		if err == nil && m.Failure != nil {
+			_ = r.init.signal(unix.SIGKILL)
+		}
+		r.stageIn.close()
+		failed <- m.Failure
+	}()
+	isReady := false
+	var f *failure
+	for {
+		m, fds, err := initSide.receive()
+		switch {
+		case errors.Is(err, io.EOF) && isReady && f == nil:
+			return nil
+		case err != nil && f == nil:
+			f = &failure{125, fmt.Sprintf("process 1 of the container ended before the command was started; see %s", filepath.Join(r.c.Dir(), "server.log"))}
+			fallthrough
+		case err != nil:
+			select {
+			case first := <-failed:
+				if first != nil {
+					f = first // the reason for what init saw
+				}
+			case <-time.After(time.Second):
+			}
+			return f
+		case m.Failure != nil:
+			f = m.Failure
+		case m.What == ready:
+			isReady = true
+		case m.What == "terminal" && len(fds) == 1:
+			r.Terminal = os.NewFile(uintptr(fds[0]), "terminal")
+		case m.Warning != "":
+			r.warn(m.Warning)
+		}
+	}
+}
+
+// abandon ends whatever was started.
+func (r *Run) abandon() {
+	_ = r.init.signal(unix.SIGKILL)
+	if r.init.PID == 0 {
+		_ = r.stage.signal(unix.SIGKILL)
+	}
+	r.stageIn.close()
+	r.reap()
+	r.net.end()
+	if r.group != nil {
+		_ = r.group.Remove()
+	}
+	if r.Terminal != nil {
+		r.Terminal.Close()
+	}
+}

@@ -1,0 +1,118 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Signal sends a signal to the payload.
+func (r *Run) Signal(sig unix.Signal) error { return r.init.signal(sig) }
+
+// lastWrites is how long the server of a root may take to end after the last
+// process that used it.
+const lastWrites = 30 * time.Second
+
+// Wait waits for the end of the payload and of the server of its root, writes
+// down what became of it, and gives the exit code.
+func (r *Run) Wait() (int, error) {
+	code, trouble := r.reap()
+	oom := r.group.OOMKilled()
+	r.net.end()
+	if err := r.group.Remove(); err != nil && trouble == nil {
+		trouble = err
+	}
+	st, err := r.finish(code, trouble, oom)
+	if err == nil {
+		err = trouble
+	}
+	if st != nil && r.c.spec.Remove {
+		if waiting, e := r.c.waiting(unix.LOCK_EX, 0); e == nil {
+			waiting.Close()
+		}
+		return code, errors.Join(err, r.c.Remove(false))
+	}
+	return code, err
+}
+
+// finish stores the end.
+func (r *Run) finish(code int, trouble error, oom bool) (*State, error) {
+	var out *State
+	err := r.c.update(func(st *State) error {
+		st.Status, st.ExitCode, st.Finished, st.OOMKilled = Exited, code, time.Now().Round(0), oom
+		st.Init, st.Monitor, st.Stage, st.NetHelper, st.Cgroup = process{}, process{}, process{}, process{}, nil
+		if trouble != nil {
+			st.Error = trouble.Error()
+		}
+		out = st
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) { // somebody has forced its removal
+		return nil, nil
+	}
+	return out, err
+}
+
+// reap waits for init and for the stage. A payload whose root has no server any
+// more is ended: it could only fail.
+func (r *Run) reap() (code int, trouble error) {
+	stage := make(chan unix.WaitStatus, 1)
+	if r.stage.PID != 0 {
+		go func() { stage <- wait(r.stage.PID) }()
+	} else {
+		close(stage)
+	}
+	if r.init.PID == 0 {
+		<-stage
+		return 125, nil
+	}
+	init := make(chan unix.WaitStatus, 1)
+	go func() { init <- wait(r.init.PID) }()
+	if !r.served {
+		<-stage
+		return exitCode(<-init), nil
+	}
+	select {
+	case ws := <-init:
+		code = exitCode(ws)
+		select {
+		case ws := <-stage:
+			if exitCode(ws) != 0 {
+				trouble = r.serverError(ws)
+			}
+		case <-time.After(lastWrites):
+			trouble = fmt.Errorf("the server of the root goes on %v after its last user: it is ended; what was written last may be lost", lastWrites)
+			_ = r.stage.signal(unix.SIGKILL)
+			<-stage
+		}
+		return code, trouble
+	case ws := <-stage:
+		if exitCode(ws) == 0 { // its mount is gone, and so is init in a moment
+			return exitCode(<-init), nil
+		}
+		_ = r.init.signal(unix.SIGKILL)
+		return exitCode(<-init), r.serverError(ws)
+	}
+}
+
+func (r *Run) serverError(ws unix.WaitStatus) error {
+	how := fmt.Sprintf("with code %d", ws.ExitStatus())
+	if ws.Signaled() {
+		how = fmt.Sprintf("by signal %d (%v)", ws.Signal(), ws.Signal())
+	}
+	return fmt.Errorf("the server of the root ended %s, and the container with it; see %s", how, filepath.Join(r.c.Dir(), "server.log"))
+}
+
+// wait reaps one child.
+func wait(pid int) unix.WaitStatus {
+	var ws unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &ws, 0, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return ws
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package layer
+
+import (
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/sys"
+)
+
+// Shelter opens the lower layers anew in a mount namespace of their own, in
+// which everything is read-only, where the caller may make one (root, or root of
+// a user namespace). It is for live layers, of which the mounts in them are a
+// part: no fault of the server can write to a lower then, and what is mounted
+// in the host's tree later, or unmounted, is so here as well (the mounts are
+// slaves of the host's).
+//
+// The upper and the work directory stay open in the namespace of the caller,
+// where they can be written. Where the shelter can't be had, or a layer is
+// another directory by now, the layers stay as they are.
+func (s *Stack) Shelter() {
+	if s.shelter > 0 {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		// The thread is in another namespace now: it ends with the goroutine.
+		runtime.LockOSThread()
+		defer close(done)
+		s.enterShelter()
+	}()
+	<-done
+}
+
+// enterShelter runs on a thread of its own.
+func (s *Stack) enterShelter() {
+	if unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS) != nil ||
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") != nil ||
+		unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}) != nil {
+		return
+	}
+	// Without a descriptor the namespace would end with this thread, and its
+	// mounts would fall apart.
+	ns, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	s.shelter = ns
+	for i := range s.Lower {
+		d := &s.Lower[i]
+		if magic(d.Path) {
+			continue
+		}
+		fd, err := unix.Open(d.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		if who, e := idOf(fd); e != 0 || who != d.id() {
+			sys.Close(fd)
+			continue
+		}
+		sys.Close(d.FD)
+		d.FD = fd
+	}
+}
+
+// magic says whether a path names a descriptor: it would lead back to
+// the mount that the descriptor was opened on.
+func magic(path string) bool {
+	dir := filepath.Dir(filepath.Clean(path))
+	return dir == "/dev/fd" || filepath.Base(dir) == "fd" && filepath.Dir(filepath.Dir(dir)) == "/proc"
+}

@@ -1,0 +1,246 @@
+package containerd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plyfs/plyfs/fs/fstest/treedump"
+	"golang.org/x/sys/unix"
+)
+
+const image = "docker.io/library/five:test"
+
+// TestDebian is containerd 1.6.
+func TestDebian(t *testing.T) { life(newStand(t, debian16, false)) }
+
+// TestModern is the newest containerd.
+func TestModern(t *testing.T) { life(newStand(t, modern, true)) }
+
+// life is what happens to an image and its containers.
+func life(s *stand) {
+	layers := testLayers(s.t)
+	s.importImage(layers)
+	s.sameTree(chainID(layers))
+	s.runs()
+	s.container()
+	s.daemonDies()
+	s.serverDies()
+	s.remapped()
+	s.ctr("snapshot", "--snapshotter", "plyfs", "rm", "committed")
+	s.ctr("image", "rm", "--sync", image)
+	s.nothingLeft()
+}
+
+func (s *stand) importImage(layers [][]byte) {
+	s.t.Helper()
+	file := s.path("image.tar")
+	archive(s.t, file, image, layers)
+	s.ctr("image", "import", "--snapshotter", "plyfs", file)
+	args := []string{"image", "import", "--snapshotter", "overlayfs"}
+	if s.modern {
+		args = append(args, "--local") // the transfer service unpacks for plyfs only
+	}
+	s.ctr(append(args, file)...)
+	must(s.t, os.Remove(file))
+}
+
+// daemonLog is what our daemon has said so far.
+func (s *stand) daemonLog() string {
+	s.t.Helper()
+	text, err := os.ReadFile(s.daemonP.log)
+	must(s.t, err)
+	return string(text)
+}
+
+// sameTree compares what our snapshotter and containerd's own make of the
+// layers.
+func (s *stand) sameTree(chain string) {
+	s.t.Helper()
+	var ours, theirs *treedump.Tree
+	take := func(snapshotter string, to **treedump.Tree) {
+		s.mounted(snapshotter, "view-"+snapshotter, chain, func(dir string) {
+			var err error
+			*to, err = treedump.Take(dir)
+			must(s.t, err)
+		})
+	}
+	take("plyfs", &ours)
+	take("overlayfs", &theirs)
+	if len(ours.Nodes) < 40 {
+		s.t.Errorf("the image has %d names only", len(ours.Nodes))
+	}
+	for _, d := range treedump.Diff("plyfs", ours, "overlayfs", theirs, nil) {
+		s.t.Error(d)
+	}
+}
+
+// runs runs containers that end by themselves.
+func (s *stand) runs() {
+	s.t.Helper()
+	out := s.ctr("run", "--rm", "--snapshotter", "plyfs", image, "r1", "sh", "-c",
+		"cat d/stays top o/new becomes-file becomes-dir/in; ls d/goes o/hidden whole/f 2>/dev/null; echo x >d/new; rm d/hard; mv o oo; ls oo; stat -c %h d/hard2")
+	if want := "changed\ntop\nnew\nnow a file\nin\nnew\n1\n"; out != want {
+		s.t.Errorf("the container says %q, want %q", out, want)
+	}
+	if out := s.ctr("run", "--rm", "--snapshotter", "plyfs", image, "r2", "sh", "-c", "ls d/new d/hard oo 2>/dev/null; ls d/hard2"); out != "d/hard\nd/hard2\n" {
+		s.t.Errorf("a second container sees the first: %q", out)
+	}
+}
+
+// container starts one and looks at its snapshot while it runs.
+func (s *stand) container() {
+	s.t.Helper()
+	s.ctr("run", "-d", "--snapshotter", "plyfs", image, "c1", "sleep", "100000")
+	s.ctr("task", "exec", "--exec-id", "e1", "c1", "sh", "-c", "echo new >d/new; rm d/stays; dd if=/dev/zero of=big bs=1M count=3 2>/dev/null; mkdir m; mv whole m; sync")
+	usage := s.ctr("snapshot", "--snapshotter", "plyfs", "usage", "c1")
+	if !strings.Contains(usage, "3.0 MiB") {
+		s.t.Errorf("usage: %s", usage)
+	}
+	diff := s.path("diff.tar.gz")
+	script := fmt.Sprintf("%s/ctr -a %s snapshot --snapshotter plyfs diff c1 >%s", s.bin, s.path("c.sock"), diff)
+	if out, err := s.command("sh", "-euc", script).CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	if call := lineWith(s.daemonLog(), "method=Diff "); s.modern && !strings.Contains(call, "error=<nil>") {
+		s.t.Errorf("the diff was not made by our differ: %q", call)
+	}
+	names, err := s.command("tar", "-tf", diff).Output()
+	must(s.t, err)
+	must(s.t, os.Remove(diff))
+	have := map[string]bool{}
+	for n := range strings.Lines(string(names)) {
+		have[strings.TrimPrefix(strings.TrimSpace(n), "./")] = true
+	}
+	for _, want := range []string{"d/new", "d/.wh.stays", "big", "m/", ".wh.whole", "m/whole/g"} {
+		if !have[want] {
+			s.t.Errorf("the diff has no %s:\n%s", want, names)
+		}
+	}
+	for _, no := range []string{"top", "bin/busybox", "etc/passwd"} {
+		if have[no] {
+			s.t.Errorf("the diff has %s, which didn't change", no)
+		}
+	}
+}
+
+func lineWith(text, part string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) {
+			return line
+		}
+	}
+	return ""
+}
+
+// daemonDies kills our daemon; the container doesn't notice, and a new daemon
+// has all that the old one had.
+func (s *stand) daemonDies() {
+	s.t.Helper()
+	s.daemonP.end(unix.SIGKILL)
+	exec := func(id, want string) {
+		s.t.Helper()
+		if out := s.ctr("task", "exec", "--exec-id", id, "c1", "sh", "-c", "echo "+id+" >>d/new; cat d/new"); out != want {
+			s.t.Errorf("d/new: %q, want %q", out, want)
+		}
+	}
+	exec("e2", "new\ne2\n")
+	s.startDaemon()
+	s.eventually("containerd finds the new daemon", func() bool {
+		out, err := s.tryCtr("run", "--rm", "--snapshotter", "plyfs", image, "r3", "echo", "again")
+		return err == nil && out == "again\n"
+	})
+	exec("e3", "new\ne2\ne3\n")
+	s.ctr("task", "kill", "-s", "KILL", "c1")
+	s.eventually("the task has ended", func() bool { return !strings.Contains(s.ctr("task", "ls"), "RUNNING") })
+	s.ctr("task", "rm", "c1")
+	// The same container again, with what it wrote.
+	s.ctr("task", "start", "-d", "c1")
+	exec("e4", "new\ne2\ne3\ne4\n")
+}
+
+// serverDies kills the process that serves the mounts: the container gets
+// errors, can be removed, and started anew.
+func (s *stand) serverDies() {
+	s.t.Helper()
+	for _, pid := range s.servers() {
+		must(s.t, unix.Kill(pid, unix.SIGKILL))
+	}
+	s.ctr("task", "kill", "-s", "KILL", "c1")
+	s.eventually("the task has ended", func() bool { return !strings.Contains(s.ctr("task", "ls"), "RUNNING") })
+	s.eventually("the task can be removed", func() bool {
+		_, err := s.tryCtr("task", "rm", "c1")
+		return err == nil || !strings.Contains(s.ctr("task", "ls"), "c1")
+	})
+	s.eventually("the container starts again", func() bool {
+		_, err := s.tryCtr("task", "start", "-d", "c1")
+		return err == nil
+	})
+	if out := s.ctr("task", "exec", "--exec-id", "e5", "c1", "sh", "-c", "cat d/new; ls m"); out != "new\ne2\ne3\ne4\nwhole\n" {
+		s.t.Errorf("after the server's death: %q", out)
+	}
+	s.ctr("task", "kill", "-s", "KILL", "c1")
+	s.eventually("the task has ended", func() bool { return !strings.Contains(s.ctr("task", "ls"), "RUNNING") })
+	s.ctr("task", "rm", "c1")
+
+	// What it has written becomes a layer, and is one.
+	s.ctr("snapshot", "--snapshotter", "plyfs", "commit", "committed", "c1")
+	s.mounted("plyfs", "of-committed", "committed", func(dir string) {
+		if b, err := os.ReadFile(dir + "/d/new"); err != nil || string(b) != "new\ne2\ne3\ne4\n" {
+			s.t.Errorf("committed: %q, %v", b, err)
+		}
+		if _, err := os.Lstat(dir + "/d/stays"); err == nil {
+			s.t.Error("committed: a deleted file is back")
+		}
+	})
+	s.ctr("container", "rm", "c1")
+}
+
+// servers are the processes that serve mounts of this stand.
+func (s *stand) servers() (pids []int) {
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range procs {
+		cmdline, _ := os.ReadFile(p + "/cmdline")
+		cwd, _ := os.ReadFile(p + "/environ")
+		if strings.HasSuffix(string(cmdline), "\x00serve-mounts\x00") && strings.Contains(string(cwd), s.user.Home(s.t)) {
+			var pid int
+			_, _ = fmt.Sscan(filepath.Base(p), &pid)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// remapped runs a container in a user namespace.
+func (s *stand) remapped() {
+	s.t.Helper()
+	if !s.modern {
+		return // 1.6 takes one map, and no capability: it would chown a copy
+	}
+	out := s.ctr("run", "--rm", "--snapshotter", "plyfs", "--remap-labels", "--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536",
+		image, "u1", "sh", "-c", "stat -c '%u %g' / d/owned; echo x >d/new; stat -c %u d/new; id -u")
+	if want := "0 0\n1000 1001\n0\n0\n"; out != want {
+		s.t.Errorf("in a user namespace: %q, want %q", out, want)
+	}
+	names, err := filepath.Glob(s.path("plyfs/snapshots/*/fs/bin/busybox"))
+	must(s.t, err)
+	if len(names) != 1 {
+		s.t.Errorf("busybox is there %d times: the image was copied", len(names))
+	}
+}
+
+// nothingLeft waits until all is gone with the images.
+func (s *stand) nothingLeft() {
+	s.t.Helper()
+	for _, dir := range []string{"plyfs/snapshots", "plyfs/trash", "p/m", "p/s"} {
+		s.eventually(dir+" is empty", func() bool {
+			left, err := os.ReadDir(s.path(dir))
+			return err == nil && (len(left) == 0 || dir == "p/s" && len(left) == 1)
+		})
+	}
+	if out := s.ctr("snapshot", "--snapshotter", "plyfs", "ls"); strings.Count(strings.TrimSpace(out), "\n") != 0 {
+		s.t.Errorf("snapshots are left:\n%s", out)
+	}
+}

@@ -1,0 +1,61 @@
+package containers
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// v1 says whether a controller is in a version 1 hierarchy here.
+func v1(controller string) bool {
+	text, _ := os.ReadFile("/proc/self/cgroup")
+	return strings.Contains(string(text), ":"+controller+":")
+}
+
+// TestLimits: as root limits hold, whatever version of cgroups has them.
+func TestLimits(t *testing.T) {
+	p := newPerson(t, "root")
+	p.sh(t, `
+		$RUND --name m -m 12m sh -c 'dd if=/dev/zero of=/dev/null bs=64M count=1' >/dev/null
+		[[ $($BIN wait m) = 137 && $($BIN inspect -f '{{.State.OOMKilled}}' m) = true ]]
+		$BIN rm m`)
+	p.prints(t, `$RUN --pids-limit 5 sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 0.3 & done 2>&1; wait' 2>&1 | grep -c "can't fork"`, "1")
+	p.prints(t, `$RUN sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait' 2>&1`, "")
+	p.sh(t, `
+		$RUND --name s -m 64m --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 --pids-limit 20 sh -c 'while :; do :; done' >/dev/null
+		$BIN stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' s | has -E '^s .* / 64MiB 1$'
+		$BIN update -m 32m --pids-limit 30 s >/dev/null
+		$BIN stats --no-stream --format '{{.MemUsage}}' | has '/ 32MiB'
+		$BIN pause s >/dev/null; [[ $($BIN ps --format '{{.State}}') = paused ]]
+		no $BIN exec s true 2>/dev/null; no $BIN pause s 2>/dev/null
+		a=$($BIN top s | awk 'NR==2 {print $4}'); sleep 0.3; [[ $($BIN top s | awk 'NR==2 {print $4}') = $a ]]
+		$BIN unpause s >/dev/null; [[ $($BIN ps --format '{{.State}}') = running ]]
+		$BIN pause s >/dev/null; $BIN rm -f s`)
+	if v1("cpu") {
+		p.prints(t, `$RUND --name v --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 sleep 100 >/dev/null
+			pid=$($BIN inspect -f '{{.State.Init.PID}}' v)
+			at() { echo /sys/fs/cgroup/$1$(awk -F: -v c=$1 '$2 == c {print $3}' /proc/$pid/cgroup)/$2; }
+			cat $(at cpu cpu.cfs_quota_us) $(at cpu cpu.shares) $(at cpuset cpuset.cpus); $BIN rm -f v >/dev/null`, "50000\n512\n0")
+	}
+	p.prints(t, `find /sys/fs/cgroup -name 'plyfs-*' | head -3`, "")
+}
+
+// TestServerIsElsewhere: the payload's limits are not those of its root's
+// server.
+func TestServerIsElsewhere(t *testing.T) {
+	p := newPerson(t, "root")
+	p.prints(t, `$RUND --name s -m 64m sleep 100 >/dev/null
+		for w in Init Stage; do grep -q plyfs- /proc/$($BIN inspect -f "{{.State.$w.PID}}" s)/cgroup && echo $w; done; $BIN rm -f s >/dev/null`, "Init")
+}
+
+// TestLimitsOfUsers: a limit that isn't enforced is named, with the reason.
+func TestLimitsOfUsers(t *testing.T) {
+	if !v1("memory") {
+		t.Skip("this machine has no version 1 hierarchy that keeps users out")
+	}
+	p := newPerson(t, "subids")
+	p.prints(t, `$RUN -m 64m true 2>&1 | cut -d'(' -f1`, "plyfs: memory is not enforced: the cgroup controller memory is in a version 1 hierarchy, where only root may make groups")
+	p.prints(t, `$RUN true 2>&1`, "")
+	p.prints(t, `$RUND --name x sleep 100 >/dev/null; $BIN pause x 2>&1; $BIN stats --no-stream --format '{{.CPUPerc}}'; $BIN rm -f x >/dev/null`,
+		"plyfs: container x: no cgroup of the container can be frozen: as a user that needs a delegated cgroup version 2\n--")
+}

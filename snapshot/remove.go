@@ -1,0 +1,119 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+)
+
+// Remove removes a snapshot that has no children. Its key can be used again at
+// once; the space comes back in the background, and before the next Cleanup
+// returns.
+func (s *Snapshotter) Remove(ctx context.Context, key string) error {
+	var id string
+	moved := false
+	err := s.ms.WithTransaction(ctx, true, func(ctx context.Context) (err error) {
+		if id, _, err = storage.Remove(ctx, key); err != nil {
+			return err
+		}
+		err = os.Rename(s.snapshot(id), s.trashed(id))
+		moved = err == nil
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // lost on disk: then it can be removed, and nothing else
+		}
+		return err
+	})
+	if err != nil {
+		if moved {
+			err = errors.Join(err, os.Rename(s.trashed(id), s.snapshot(id)))
+		}
+		return fmt.Errorf("cannot remove snapshot %s: %w", key, err)
+	}
+	s.usages.drop(id)
+	// The mount goes before the answer: whoever makes the same snapshot anew
+	// has it on another directory, but nobody shall find it by the old one.
+	if err := s.release(ctx, id); err != nil {
+		s.log.Warn("mount of a removed snapshot stays until the next start or Cleanup", "snapshot", key, "error", err)
+	}
+	s.background(func() {
+		if err := s.emptyTrash(s.ctx); err != nil && s.ctx.Err() == nil {
+			s.log.Warn("the space of a removed snapshot is not free yet", "snapshot", key, "error", err)
+		}
+	})
+	return nil
+}
+
+// Cleanup gives the space of everything back that no record owns.
+func (s *Snapshotter) Cleanup(ctx context.Context) error {
+	return errors.Join(s.collectOrphans(ctx), s.emptyTrash(ctx))
+}
+
+// collectOrphans moves directories without a record to the trash, and undoes
+// mounts without one. A write transaction is open meanwhile: nobody is between
+// making a record and naming its directory.
+func (s *Snapshotter) collectOrphans(ctx context.Context) error {
+	var orphans []string
+	err := s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+		ids, err := storage.IDMap(ctx)
+		if ignoreNotFound(err) != nil {
+			return err
+		}
+		names, err := readNames(s.snapshots())
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if _, ok := ids[name]; ok || strings.HasPrefix(name, "new-") {
+				continue
+			}
+			if err := os.Rename(s.snapshot(name), s.trashed(name)); err != nil {
+				return err
+			}
+		}
+		points, err := readNames(s.mountPoints())
+		if err != nil {
+			return err
+		}
+		for _, name := range points {
+			if _, ok := ids[name]; !ok {
+				orphans = append(orphans, name)
+			}
+		}
+		return nil
+	})
+	for _, id := range orphans {
+		err = errors.Join(err, s.release(ctx, id))
+	}
+	return err
+}
+
+// emptyTrash deletes what is in the trash. What is mounted stays.
+func (s *Snapshotter) emptyTrash(ctx context.Context) error {
+	select {
+	case s.bins <- struct{}{}:
+		defer func() { <-s.bins }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	names, err := readNames(s.trash())
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err = errors.Join(err, deleteTree(s.trashed(name)))
+	}
+	return err
+}
+
+func readNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}

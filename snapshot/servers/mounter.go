@@ -1,0 +1,240 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/snapshot"
+	"golang.org/x/sys/unix"
+)
+
+var _ snapshot.Mounter = (*Pool)(nil)
+
+// Mount has a server process mount the union on dir.
+func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
+	s, err := p.room()
+	if err != nil {
+		return err
+	}
+	r := Request{Op: OpMount, Dir: dir, Options: o.String()}
+	if _, err = slowly(ctx, s, r); err != nil {
+		p.mu.Lock()
+		s.mounts--
+		p.mu.Unlock()
+		if !isServer(err) {
+			// It may have got as far as mounting.
+			err = errors.Join(fmt.Errorf("mount on %s: the server process (pid %d) does not answer: %w", dir, s.pid, err), detach(dir))
+		}
+		return err
+	}
+	p.mu.Lock()
+	p.where[dir] = s
+	p.mu.Unlock()
+	return nil
+}
+
+// slowly asks on a connection of its own, and gives up when ctx ends; the
+// server doesn't.
+func slowly(ctx context.Context, s *peer, q Request) (Response, error) {
+	c, err := dial(s.socket)
+	if err != nil {
+		return Response{}, err
+	}
+	defer c.c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.c.Close() })()
+	r, err := c.ask(q)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return r, err
+}
+
+// lingering is how long layers may stay open after the last user of a mount
+// has let go.
+const lingering = 5 * time.Second
+
+// Unmount detaches whatever is mounted on dir.
+func (p *Pool) Unmount(ctx context.Context, dir string) error {
+	if err := detach(dir); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	s := p.where[dir]
+	delete(p.where, dir)
+	if s != nil {
+		s.mounts--
+	}
+	p.mu.Unlock()
+	if s == nil || boundElsewhere(dir) {
+		return nil
+	}
+	_, err := slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
+	if err != nil && !isServer(err) && ctx.Err() == nil {
+		return nil // the server is gone: so are its layers
+	}
+	return err
+}
+
+// detach undoes all mounts on dir.
+func detach(dir string) error {
+	for {
+		err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // no mount (any more)
+			return nil
+		default:
+			return fmt.Errorf("cannot unmount %s: %w", dir, err)
+		}
+	}
+}
+
+// boundElsewhere says whether our mount namespace has a copy of the mount that
+// was on dir.
+func boundElsewhere(dir string) bool {
+	found, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		ours := i.FSType == "fuse.plyfs" && i.Source == "plyfs:"+dir
+		return !ours, ours
+	})
+	return err != nil || len(found) > 0
+}
+
+// Served lists what the server processes have mounted.
+func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
+	served := map[string]bool{}
+	for _, s := range p.all() {
+		r, err := s.quick.ask(Request{Op: OpList})
+		if err != nil && p.has(s) && errors.Is(err, os.ErrDeadlineExceeded) {
+			// It lives: its mounts are not to be replaced.
+			return nil, fmt.Errorf("the server process %d of mounts does not answer: if it is stopped, continue or kill it", s.pid)
+		}
+		if err != nil {
+			continue // it is ending; watch sees it too
+		}
+		for _, d := range r.Dirs {
+			served[d] = true
+		}
+	}
+	return served, ctx.Err()
+}
+
+func (p *Pool) all() []*peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*peer, 0, len(p.servers))
+	for _, s := range p.servers {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (p *Pool) has(s *peer) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.servers[s.socket] == s
+}
+
+func (p *Pool) at(dir string) *peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.where[dir]
+}
+
+// Usage asks the server of dir.
+func (p *Pool) Usage(_ context.Context, dir string) (snapshot.Usage, bool, error) {
+	s := p.at(dir)
+	if s == nil {
+		return snapshot.Usage{}, false, nil
+	}
+	r, err := s.quick.ask(Request{Op: OpUsage, Dir: dir})
+	if err != nil {
+		return snapshot.Usage{}, false, nil // it is ending: nobody has counted
+	}
+	return snapshot.Usage{Bytes: r.Bytes, Inodes: r.Inodes}, r.OK, nil
+}
+
+// Lost tells of servers that ended with mounts.
+func (p *Pool) Lost() <-chan struct{} { return p.lost }
+
+// Counts is what the mounts that there are have done.
+type Counts struct {
+	Requests        map[string]uint64 // FUSE requests by kind
+	CopiedUp        int64             // bytes
+	Mounts, Servers int
+}
+
+// Counts sums over all mounts.
+func (p *Pool) Counts() Counts {
+	sum := Counts{Requests: map[string]uint64{}}
+	for _, s := range p.all() {
+		r, err := s.quick.ask(Request{Op: OpCounts})
+		if err != nil {
+			continue
+		}
+		for k, n := range r.Counts {
+			sum.Requests[k] += n
+		}
+		sum.CopiedUp += r.Bytes
+		sum.Servers++
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum.Mounts = len(p.where)
+	return sum
+}
+
+// Sync has the kernel write back what it holds of the mount on dir.
+//
+// syncfs(2) starts that for all files and doesn't wait for FUSE: the kernel
+// doesn't trust servers to be quick (AS_NO_DATA_INTEGRITY; before 6.16 it
+// copied the pages and forgot them). A close of a file waits for that file,
+// and gives the error of its writes; nothing is sent for it that isn't dirty.
+// Which files it may concern is what the server knows: those of the upper
+// layer that the kernel holds.
+func (p *Pool) Sync(ctx context.Context, dir string) error {
+	s := p.at(dir)
+	if s == nil {
+		return nil
+	}
+	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
+	}
+	defer unix.Close(root)
+	if err := unix.Syncfs(root); err != nil {
+		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
+	}
+	r, err := slowly(ctx, s, Request{Op: OpFiles, Dir: dir})
+	if err != nil {
+		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
+	}
+	for _, name := range r.Files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := flush(root, string(name)); err != nil {
+			return fmt.Errorf("sync of the mount on %s: %s: %w", dir, name, err)
+		}
+	}
+	return nil
+}
+
+// flush waits until what was written to a file is with the server.
+func flush(root int, name string) error {
+	fd, err := unix.Openat2(root, name, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+	})
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENOTDIR):
+		return nil // removed or replaced since: nobody can miss what it held
+	case err != nil:
+		return err
+	}
+	return unix.Close(fd)
+}
