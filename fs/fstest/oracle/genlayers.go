@@ -72,6 +72,9 @@ func setupGen(m *Mode) *rapid.Generator[Setup] {
 		s.Disk = rapid.IntRange(0, 19).Draw(t, "disk") == 1
 		s.Redirect = m.Redirect && rapid.IntRange(0, 3).Draw(t, "redirect") != 1
 		s.Extra = rapid.SampledFrom([]string{"", "", "", "", "writeback=off", "timeout=0", "volatile", "live", "fsync=strict", "size_limit=1g"}).Draw(t, "extra")
+		if s.Extra == "live" {
+			s.Links = false // a live mount keeps no index of them
+		}
 		n := rapid.SampledFrom([]int{1, 1, 2, 2, 3}).Draw(t, "lowers")
 		for range n {
 			s.Lower = append(s.Lower, layerGen(m, s.Links, true, 14).Draw(t, "lower"))

@@ -234,7 +234,9 @@ func (s *sequence) finish() {
 	k2, p2 := s.compare("after a remount", true)
 	s.same(s.k, k, k2)
 	s.same(s.p, p, p2)
-	if bad := renumbered(p, p2, s.Mode.UserXattr); !s.selfTest() && len(bad) > 0 {
+	// A live mount writes no origins: a number in a lower may be another file's
+	// by the next mount.
+	if bad := renumbered(p, p2, s.Mode.UserXattr); !s.selfTest() && s.setup.Extra != "live" && len(bad) > 0 {
 		s.fail("a remount changes inode numbers of %q", bad)
 	}
 	if !s.setup.Links {
