@@ -57,7 +57,7 @@ func TestFlags(t *testing.T) {
 			{"tmpfs", `--read-only --tmpfs /t:size=1m,mode=0700 sh -c 'touch /t/x && stat -c %a /t && df /t | tail -1 | tr -s " " | cut -d" " -f2'`, "700\n1024"},
 			{"ulimit", `--ulimit nofile=100:200 --ulimit core=0 sh -c 'ulimit -n; ulimit -Hn; ulimit -c'`, "100\n200\n0"},
 			{"sysctl", `--sysctl net.ipv4.ip_unprivileged_port_start=7 cat /proc/sys/net/ipv4/ip_unprivileged_port_start`, "7"},
-			{"add-host", `--add-host a.b:1.2.3.4 grep a.b /etc/hosts`, "1.2.3.4\ta.b"},
+			{"add-host", `--add-host a.b:1.2.3.4 grep -F a.b /etc/hosts`, "1.2.3.4\ta.b"},
 			{"dns", `--dns 9.9.9.9 cat /etc/resolv.conf`, "nameserver 9.9.9.9"},
 			{"device", `--device /dev/fuse:/dev/thing stat -c %t:%T /dev/thing`, "a:e5"},
 			{"caps", `--cap-drop ALL --cap-add CHOWN --cap-add cap_kill grep CapEff /proc/self/status`, "CapEff:\t0000000000000021"},
