@@ -33,7 +33,7 @@ func overview() string {
 	var b strings.Builder
 	b.WriteString("usage: plyfs VERB [FLAG…] [ARGUMENT…]\n\n")
 	for _, v := range verbs() {
-		fmt.Fprintf(&b, "  %-9s %s\n", v.name, v.summary)
+		fmt.Fprintf(&b, "  %-10s %s\n", v.name, v.summary)
 	}
 	b.WriteString("\nplyfs VERB -h says more. Linked as fuse-overlayfs, or as mount.fuse3.plyfs in /sbin,\nthe binary takes the command lines of those.\n")
 	return b.String()
