@@ -346,7 +346,7 @@ func (fs *FS) linkOnDisk(w at, dirfd int, name string, over bool) syscall.Errno 
 		if e := sys.Link(w.dir.fd, w.name, dirfd, name); e != 0 {
 			return e
 		}
-		return fs.dropWhiteout(dirfd, name)
+		return fs.dropDotWhiteout(dirfd, name)
 	}
 	tmp := fs.tmpName()
 	if e := sys.Link(w.dir.fd, w.name, fs.work.tmp, tmp); e != 0 {

@@ -292,7 +292,7 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 		fs.quota.add(src.fd, src.name)
 	}
 	if dot {
-		if e := fs.dropWhiteout(dst.fd, dst.name); e != 0 {
+		if e := fs.dropDotWhiteout(dst.fd, dst.name); e != 0 {
 			return e
 		}
 	}

@@ -94,7 +94,7 @@ func (fs *FS) unstage(dirfd int, name, tmp string, m *making, over bool) syscall
 		if e := sys.Rename(w, tmp, dirfd, name, 0); e != 0 {
 			return e
 		}
-		return fs.dropWhiteout(dirfd, name)
+		return fs.dropDotWhiteout(dirfd, name)
 	}
 	if m.typ() != unix.S_IFDIR {
 		return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Rename(w, tmp, dirfd, name, 0) })

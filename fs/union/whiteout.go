@@ -142,18 +142,29 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 	return fs.putWhiteout(d, dirfd, name)
 }
 
-// dropWhiteout removes the whiteout of a name, whatever its form.
+// dropWhiteout removes the whiteout of a name, whatever its form. Nothing else
+// may stand at the name: it would go.
 func (fs *FS) dropWhiteout(dirfd int, name string) syscall.Errno {
-	unlink := func(name string) syscall.Errno {
-		return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Unlink(dirfd, name) })
-	}
-	e := unlink(name)
-	if wh, ok := dialect.DotWhName(name); ok && (e == unix.ENOENT || !fs.caps.mknod) {
-		if unlink(wh) == 0 {
+	e := fs.dropName(dirfd, name)
+	if e == unix.ENOENT || !fs.caps.mknod {
+		if fs.dropDotWhiteout(dirfd, name) == 0 {
 			return 0
 		}
 	}
 	return e
+}
+
+// dropDotWhiteout removes the .wh. file of a name that an object has by now.
+func (fs *FS) dropDotWhiteout(dirfd int, name string) syscall.Errno {
+	wh, ok := dialect.DotWhName(name)
+	if !ok {
+		return unix.ENOENT
+	}
+	return fs.dropName(dirfd, wh)
+}
+
+func (fs *FS) dropName(dirfd int, name string) syscall.Errno {
+	return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Unlink(dirfd, name) })
 }
 
 // dotWhiteout says whether the name's whiteout in the upper is a .wh. file:
