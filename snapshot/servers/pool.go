@@ -115,8 +115,25 @@ func startServer(c Config, listener *os.File) error {
 	return nil
 }
 
-// adopt connects to a server process and stays connected.
+// adopt connects to a server process and stays connected. One that is being
+// killed may still take a connection and drop it: it is asked again until it
+// is dead.
 func (p *Pool) adopt(socket string) error {
+	for deadline := time.Now().Add(atOnce); ; time.Sleep(10 * time.Millisecond) {
+		err := p.connect(socket)
+		if !dropped(err) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func dropped(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// connect is adopt, once.
+func (p *Pool) connect(socket string) error {
 	c, err := dial(socket)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		_ = os.Remove(socket) // it died
