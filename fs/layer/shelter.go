@@ -1,8 +1,12 @@
 package layer
 
 import (
+	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -47,6 +51,7 @@ func (s *Stack) enterShelter() {
 		return
 	}
 	s.shelter = ns
+	defer s.prune()
 	for i := range s.Lower {
 		d := &s.Lower[i]
 		if magic(d.Path) {
@@ -64,6 +69,47 @@ func (s *Stack) enterShelter() {
 		d.FD = fd
 	}
 }
+
+// prune takes from the shelter what is mounted elsewhere than in the layers and
+// on the way to them. Where the host's mounts are private an unmount on the host
+// doesn't reach the shelter: what was unmounted there would stay in use for as
+// long as the union is mounted.
+func (s *Stack) prune() {
+	text, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return
+	}
+	var away []string
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 4 {
+			if dir := mountPoint.Replace(f[4]); !s.needs(dir) {
+				away = append(away, dir)
+			}
+		}
+	}
+	for _, dir := range slices.Backward(away) { // a mount before what it is mounted on
+		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	}
+}
+
+// needs says whether a mount point lies in a lower layer, or one in it.
+func (s *Stack) needs(mount string) bool {
+	for i := range s.Lower {
+		lower, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(s.Lower[i].FD))
+		if err != nil || below(mount, lower) || below(lower, mount) {
+			return true
+		}
+	}
+	return false
+}
+
+// below says whether a path is dir or in it.
+func below(path, dir string) bool {
+	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
+}
+
+// mountPoint undoes what mountinfo does to blanks, newlines and backslashes.
+var mountPoint = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 // magic says whether a path names a descriptor: it would lead back to
 // the mount that the descriptor was opened on.
