@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +25,16 @@ func (k Kernel) Mount(a Args) error {
 	} else {
 		o = append(o, "redirect_dir="+onOff(a.Redirect), "metacopy=off", "index="+onOff(a.Index))
 	}
-	return unix.Mount("overlay", a.Dir, "overlay", 0, strings.Join(o, ","))
+	// EBUSY: a live mount of another sequence makes a copy of the mount table,
+	// with the mount in it that just ended here, and has not pruned it yet.
+	var err error
+	for range 200 {
+		if err = unix.Mount("overlay", a.Dir, "overlay", 0, strings.Join(o, ",")); err != unix.EBUSY {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return err
 }
 
 // Unmount implements Filesystem.
