@@ -241,6 +241,8 @@ func (fs *FS) copyContent(c *copied, fd int) syscall.Errno {
 // renamed meanwhile: then the copy becomes the orphan of the node, or is made
 // anew (EAGAIN).
 func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
+	fs.quota.begin()
+	defer fs.quota.end()
 	i := id.Index()
 	fs.renameMu.RLock()
 	defer fs.renameMu.RUnlock()
@@ -266,10 +268,9 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 		if c.isDir {
 			return unix.ENOENT
 		}
-		if e := sys.Rename(fs.work.tmp, tmp, fs.work.tmp, orphanName(id), 0); e != 0 {
+		if e := fs.orphan(tmp, id); e != 0 {
 			return e
 		}
-		fs.quota.add(fs.work.tmp, orphanName(id))
 		fs.switchUp(i, r, c)
 		r.Set(node.Orphan)
 		if c.st.Nlink > 1 && !fs.live.on {
@@ -322,12 +323,14 @@ func (fs *FS) place(d *dir, dirfd int, name, tmp string, c *copied) syscall.Errn
 			}
 			e = sys.Rename(fs.work.tmp, tmp, dirfd, name, 0)
 		}
+		if e == 0 {
+			fs.quota.add(dirfd, name)
+		}
 		return e
 	})
 	if e != 0 {
 		return e
 	}
-	fs.quota.add(dirfd, name)
 	if times {
 		_ = fs.utimes(dirfd, "", pst.Atim, pst.Mtim)
 	}

@@ -64,6 +64,8 @@ func (fs *FS) Create(c *Caller, parent node.ID, name string, mode, _ uint32, e *
 
 // mk makes an object under a new name. It appears complete or not at all.
 func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) syscall.Errno {
+	fs.quota.begin()
+	defer fs.quota.end()
 	if errno := fs.writable(); errno != 0 {
 		return errno
 	}
@@ -108,13 +110,14 @@ func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) sy
 	var fd int
 	var st *sys.Stat
 	errno = fs.quota.around(p.fd, "", func() (e syscall.Errno) {
-		fd, st, e = fs.makeAt(c, d, p.fd, name, m, over)
+		if fd, st, e = fs.makeAt(c, d, p.fd, name, m, over); e == 0 {
+			fs.quota.add(p.fd, name)
+		}
 		return e
 	})
 	if errno != 0 {
 		return errno
 	}
-	fs.quota.add(p.fd, name)
 	return fs.made(d, p.fd, name, m, st, fd, e)
 }
 
@@ -280,8 +283,7 @@ func (fs *FS) Tmpfile(c *Caller, parent node.ID, mode, _ uint32, e *Entry) sysca
 		fs.inos.drop(in.Ino)
 		var id node.ID
 		if id, errno = fs.t.InsertDead(d.i, &in); errno == 0 {
-			if errno = sys.Rename(fs.work.tmp, tmp, fs.work.tmp, orphanName(id), 0); errno == 0 {
-				fs.quota.add(fs.work.tmp, orphanName(id))
+			if errno = fs.orphan(tmp, id); errno == 0 {
 				fs.fds.put(fs.key(id.Index(), 0, kindFile), fd).release()
 				e.Node = id
 				return fs.getAttr(id, &e.Attr)

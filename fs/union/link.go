@@ -276,6 +276,8 @@ func (fs *FS) dropIndexed(r *node.Rec) {
 
 // Link gives a file another name.
 func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
+	fs.quota.begin()
+	defer fs.quota.end()
 	if errno := newName(name); errno != 0 {
 		return errno
 	}

@@ -26,7 +26,8 @@ type quota struct {
 	limit   uint64
 	used    atomic.Int64
 	inodes  atomic.Int64
-	changes atomic.Uint64 // how often anything was added
+	changes atomic.Uint64 // goes up before and after whatever is counted
+	busy    atomic.Int64  // what is being done that will be counted
 	recount recount
 	files   [64]sync.Mutex // by descriptor: two writers of a file don't count the same blocks
 
@@ -96,6 +97,19 @@ func (q *quota) start(fs *FS) error {
 	return nil
 }
 
+// begin announces that something on disk is about to change that will be counted
+// by the time of end: a count under way would see it, and not know that it is
+// added as well.
+func (q *quota) begin() {
+	q.busy.Add(1)
+	q.changes.Add(1)
+}
+
+func (q *quota) end() {
+	q.changes.Add(1)
+	q.busy.Add(-1)
+}
+
 // moved says that names lead elsewhere now: a count that is under way may have
 // missed an object or seen it twice.
 func (q *quota) moved() { q.changes.Add(1) }
@@ -124,6 +138,8 @@ func (q *quota) grow(fd int, n int64, fn func() syscall.Errno) syscall.Errno {
 	if e := q.room(n); e != 0 {
 		return e
 	}
+	q.begin()
+	defer q.end()
 	m := &q.files[fd%len(q.files)]
 	m.Lock()
 	defer m.Unlock()
@@ -141,6 +157,8 @@ func (q *quota) around(dirfd int, name string, fn func() syscall.Errno) syscall.
 	if !q.on {
 		return fn()
 	}
+	q.begin()
+	defer q.end()
 	var before, after sys.Stat
 	known := sys.StatAt(dirfd, name, &before) == 0
 	e := fn()
@@ -164,6 +182,8 @@ func (q *quota) add(dirfd int, name string) {
 // removing runs fn, which takes a name away or replaces what it leads to, and
 // counts off what is gone with it.
 func (q *quota) removing(dirfd int, name string, fn func() syscall.Errno) syscall.Errno {
+	q.begin()
+	defer q.end()
 	gone := q.last(dirfd, name)
 	e := fn()
 	if e == 0 && gone != (Usage{}) {

@@ -68,6 +68,8 @@ func (fs *FS) pinNode(d *dir, name string, ent *index.Entry) node.ID {
 // hides a lower file, and an upper one is kept in the work directory as long
 // as the kernel knows it.
 func (fs *FS) Unlink(parent node.ID, name string) syscall.Errno {
+	fs.quota.begin()
+	defer fs.quota.end()
 	d, e := fs.lockParent(parent)
 	if e != 0 {
 		return e
@@ -169,6 +171,8 @@ func (fs *FS) unnamed(id node.ID, parent uint32, name string, wasUpper bool) {
 
 // Rmdir removes an empty directory.
 func (fs *FS) Rmdir(parent node.ID, name string) syscall.Errno {
+	fs.quota.begin()
+	defer fs.quota.end()
 	d, e := fs.lockParent(parent)
 	if e != 0 {
 		return e

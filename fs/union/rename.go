@@ -28,6 +28,8 @@ type side struct {
 //
 // Analogous to fs/overlayfs/dir.c:ovl_rename().
 func (fs *FS) Rename(oldParent node.ID, oldName string, newParent node.ID, newName_ string, flags uint32) syscall.Errno {
+	fs.quota.begin()
+	defer fs.quota.end()
 	if e := fs.writable(); e != 0 {
 		return e
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
@@ -24,9 +25,12 @@ type recount struct {
 	known   atomic.Bool
 }
 
-// recounts is how often a count is begun anew because something changed
-// meanwhile. After that what changed during the last one may be off.
-const recounts = 3
+// A count is begun anew when something changed meanwhile, recounts times at least
+// and for recountFor. After that what changed during the last one may be off.
+const (
+	recounts   = 3
+	recountFor = 10 * time.Second
+)
 
 // CountUsage has the union keep count of what the upper layer takes. It is
 // called once, before the first request; an upper that has something in it is
@@ -62,21 +66,26 @@ func (fs *FS) CountUsage() {
 func (fs *FS) countAnew() {
 	q := &fs.quota
 	defer q.recount.running.Done()
-	for try := 1; try <= recounts; try++ {
-		changes, used, inodes := q.changes.Load(), q.used.Load(), q.inodes.Load()
+	begun := time.Now()
+	for try := 1; ; try++ {
+		last := try >= recounts && time.Since(begun) > recountFor
+		changes := q.changes.Load()
+		quiet := q.busy.Load() == 0
+		used, inodes := q.used.Load(), q.inodes.Load()
 		u, e := fs.countUpper(q.recount.ended.Load)
-		if e == unix.EAGAIN {
-			continue
-		}
-		if e != 0 {
+		if e != 0 && e != unix.EAGAIN {
 			return
 		}
-		if q.changes.Load() == changes || try == recounts {
+		if e == 0 && (last || quiet && q.changes.Load() == changes) {
 			q.used.Add(u.Bytes - used)
 			q.inodes.Add(u.Inodes - inodes)
 			q.recount.known.Store(true)
 			return
 		}
+		if e != 0 && last {
+			return
+		}
+		time.Sleep(min(time.Duration(try)*time.Millisecond, 50*time.Millisecond))
 	}
 }
 

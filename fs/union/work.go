@@ -205,6 +205,17 @@ func (fs *FS) setUpOverride() error {
 // tmpName is a fresh name in work/.
 func (fs *FS) tmpName() string { return "#t" + strconv.FormatUint(fs.seq.Add(1), 16) }
 
+// orphan makes a temporary the object of a node without a name.
+func (fs *FS) orphan(tmp string, id node.ID) syscall.Errno {
+	fs.quota.begin()
+	defer fs.quota.end()
+	e := sys.Rename(fs.work.tmp, tmp, fs.work.tmp, orphanName(id), 0)
+	if e == 0 {
+		fs.quota.add(fs.work.tmp, orphanName(id))
+	}
+	return e
+}
+
 // removeOrphan deletes an object that was kept for a node that is gone.
 func (fs *FS) removeOrphan(id node.ID) {
 	if fs.work.tmp > 0 {
