@@ -199,11 +199,21 @@ func (s *stand) mounted(snapshotter, key, parent string, fn func(dir string)) {
 	s.t.Helper()
 	dir := s.path("view-" + snapshotter)
 	must(s.t, os.MkdirAll(dir, 0o755))
-	s.ctr("snapshot", "--snapshotter", snapshotter, "view", key, parent)
-	script := s.ctr("snapshot", "--snapshotter", snapshotter, "mounts", dir, key)
-	out, err := s.command("sh", "-euc", script).CombinedOutput()
-	if err != nil {
-		s.t.Fatalf("%s: %v\n%s", script, err, out)
+	// Nothing refers to a view of ctr's: a collection that is under way may take
+	// it at any moment before it is mounted.
+	for try := 1; ; try++ {
+		s.ctr("snapshot", "--snapshotter", snapshotter, "view", key, parent)
+		script, err := s.tryCtr("snapshot", "--snapshotter", snapshotter, "mounts", dir, key)
+		var out []byte
+		if err == nil {
+			if out, err = s.command("sh", "-euc", script).CombinedOutput(); err == nil {
+				break
+			}
+		}
+		_, kept := s.tryCtr("snapshot", "--snapshotter", snapshotter, "info", key)
+		if kept == nil || try == 5 {
+			s.t.Fatalf("mounts %s: %v\n%s\n%s", key, err, script, out)
+		}
 	}
 	defer func() {
 		must(s.t, unix.Unmount(dir, 0))
