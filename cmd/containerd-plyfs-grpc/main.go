@@ -1,4 +1,4 @@
-// Containerd-plyfs-grpc is the snapshotter daemon: containerd asks it over a
+// Command containerd-plyfs-grpc is the snapshotter daemon: containerd asks it over a
 // socket for snapshots, and it has their unions mounted by server processes
 // that outlive it.
 //

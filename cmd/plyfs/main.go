@@ -1,5 +1,6 @@
-// Plyfs is the user's command: it mounts union filesystems, unmounts them,
-// checks them, and says what a machine lacks for it.
+// Command plyfs is the user's: it mounts union filesystems and checks them, runs
+// commands on a throw-away copy of the machine and containers on layers, and
+// says what a machine lacks for it.
 //
 // One file holds one verb; a verb reads its flags, calls one function of the
 // rooms below, and returns an error. What a verb prints on success goes to

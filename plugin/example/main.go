@@ -1,4 +1,4 @@
-// Example is containerd with the snapshotter compiled in:
+// Command example is containerd with the snapshotter compiled in:
 //
 //	go build -tags no_btrfs .
 //

@@ -1,4 +1,4 @@
-// Attack tries, inside of a container, what busybox can't: one system call per
+// Command attack tries, inside of a container, what busybox can't: one system call per
 // word. It prints "done" when the call was permitted, else the error.
 package main
 
