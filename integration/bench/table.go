@@ -75,7 +75,7 @@ func (r *results) fasterThan(other string) error {
 			for _, work := range works {
 				base, ok1 := r.median(mode, other, work)
 				got, ok2 := r.median(mode, v.Name, work)
-				if v.Plyfs && ok1 && ok2 && got >= base*allowance(work) {
+				if v.Plyfs && ok1 && ok2 && got >= base {
 					slow = append(slow, fmt.Sprintf("%s, %s, %s: %.0f ms, %s %.0f ms", v.Name, work, mode, got*1000, other, base*1000))
 				}
 			}
@@ -85,15 +85,6 @@ func (r *results) fasterThan(other string) error {
 		return fmt.Errorf("not faster than %s:\n  %s", other, strings.Join(slow, "\n  "))
 	}
 	return nil
-}
-
-// allowance is how much slower still counts as level: nothing, but for what
-// the kernel answers from its caches without asking either server.
-func allowance(work string) float64 {
-	if work == statWarm {
-		return 1.15
-	}
-	return 1
 }
 
 // machine says on what it was measured.
