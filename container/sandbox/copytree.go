@@ -19,20 +19,37 @@ type copier struct {
 // copyTree copies the tree at (from, name) to (to, as), which must not exist.
 func copyTree(from int, name string, to int, as string) error {
 	c := copier{links: map[uint64]string{}}
-	root, e := sys.Open(from, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	return c.tree(from, name, to, as, -1, "")
+}
+
+// tree copies a directory with what is in it. top is the copy's root, -1 when
+// this directory is to be it; p the path in it.
+func (c *copier) tree(from int, name string, to int, as string, top int, p string) error {
+	a, e := sys.Open(from, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if e != 0 {
-		return failed("opening", name, e)
+		return failed("opening", where(name, p), e)
 	}
-	defer sys.Close(root)
+	defer sys.Close(a)
 	if e := sys.Mkdir(to, as, 0o700); e != 0 {
-		return failed("making", as, e)
+		return failed("making", where(as, p), e)
 	}
-	copied, e := sys.Open(to, as, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	b, e := sys.Open(to, as, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if e != 0 {
-		return failed("opening", as, e)
+		return failed("opening", where(as, p), e)
 	}
-	defer sys.Close(copied)
-	return c.dir(root, copied, copied, "")
+	defer sys.Close(b)
+	if top < 0 {
+		top = b
+	}
+	return c.dir(a, b, top, p)
+}
+
+// where names a directory in an error: by its path, the tree's root by its name.
+func where(name, p string) string {
+	if p == "" {
+		return name
+	}
+	return p
 }
 
 // dir copies what is in a directory, and then its attributes. top is the copy's
@@ -74,7 +91,7 @@ func (c *copier) one(from, to, top int, name, p string) error {
 		c.links[st.Ino] = p
 	}
 	if typ == unix.S_IFDIR {
-		return c.subdir(from, to, top, name, p)
+		return c.tree(from, name, to, name, top, p)
 	}
 	if e := c.object(from, to, name, typ, &st); e != 0 {
 		return failed("copying", p, e)
@@ -93,23 +110,6 @@ func again(top int, first string, to int, name string) syscall.Errno {
 	}
 	defer sys.Close(dirfd)
 	return sys.Link(dirfd, path.Base(first), to, name)
-}
-
-func (c *copier) subdir(from, to, top int, name, p string) error {
-	a, e := sys.Open(from, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if e != 0 {
-		return failed("opening", p, e)
-	}
-	defer sys.Close(a)
-	if e := sys.Mkdir(to, name, 0o700); e != 0 {
-		return failed("making", p, e)
-	}
-	b, e := sys.Open(to, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if e != 0 {
-		return failed("opening", p, e)
-	}
-	defer sys.Close(b)
-	return c.dir(a, b, top, p)
 }
 
 // object copies what is no directory, without its attributes.
