@@ -9,8 +9,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/plyfs/plyfs/cmd/internal/cli"
-	"github.com/plyfs/plyfs/cmd/internal/mountd"
 	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/snapshot"
 )
 
@@ -99,7 +99,7 @@ func defaults() config {
 
 // rootless says whether the user's own directories are used: in a user
 // namespace whose root is somebody else outside.
-func rootless() bool { return os.Geteuid() != 0 || mountd.InUserNamespace() }
+func rootless() bool { return os.Geteuid() != 0 || sys.InUserNamespace() }
 
 func configFile() string {
 	if rootless() {

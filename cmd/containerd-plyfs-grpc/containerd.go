@@ -12,7 +12,7 @@ import (
 	"time"
 
 	versionapi "github.com/containerd/containerd/api/services/version/v1"
-	"github.com/plyfs/plyfs/cmd/internal/mountd"
+	"github.com/plyfs/plyfs/fs/sys"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -81,7 +81,7 @@ func capabilities(v containerdVersion) []string {
 	caps := []string{"remap-ids"}
 	// Unpacking in parallel is done in 2.2 and later, and not in a user
 	// namespace: its applier can't write whiteouts there.
-	if v.major >= 2 && !mountd.InUserNamespace() {
+	if v.major >= 2 && !sys.InUserNamespace() {
 		caps = append(caps, "rebase")
 	}
 	return caps
@@ -110,7 +110,7 @@ func containerdConfig(c *config, v containerdVersion) (string, error) {
 		"Version": v.text, "Format": format, "Modern": v.major > 1 || v.minor >= 7,
 		"Address": c.Address, "Root": c.Root, "Platform": "linux/" + runtime.GOARCH,
 		"Capabilities": "[" + strings.Join(quoted, ", ") + "]",
-		"Diff":         mountd.InUserNamespace(),
+		"Diff":         sys.InUserNamespace(),
 	})
 	return b.String(), err
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/plyfs/plyfs/cmd/internal/cli"
-	"github.com/plyfs/plyfs/cmd/internal/mountd"
+	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/plugin/proxy"
 	"github.com/plyfs/plyfs/snapshot"
 	"github.com/plyfs/plyfs/snapshot/servers"
@@ -49,7 +49,7 @@ func daemon(c *config) error {
 	defer pool.Close()
 	sn, err := snapshot.New(snapshot.Config{
 		Root: c.Root, State: c.State, Mounter: pool, Options: c.options,
-		UserNS: mountd.InUserNamespace(), FuseMounts: c.Mounts.Fuse, Log: logger,
+		UserNS: sys.InUserNamespace(), FuseMounts: c.Mounts.Fuse, Log: logger,
 	})
 	if err != nil {
 		return err

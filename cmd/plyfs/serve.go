@@ -18,6 +18,7 @@ import (
 
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/fs/union"
 )
 
@@ -85,7 +86,7 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer) er
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 
-	userNS := inUserNamespace()
+	userNS := sys.InUserNamespace()
 	fd, err := fusefs.Mount(dir, r.options, userNS)
 	if err != nil {
 		return err
@@ -186,19 +187,6 @@ func tuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-}
-
-// inUserNamespace says whether this process is in another user namespace than
-// the first one, where it may mount by itself when it is root.
-func inUserNamespace() bool {
-	text, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return false
-	}
-	var inside, outside, length uint64
-	n, err := fmt.Sscan(string(text), &inside, &outside, &length)
-	whole := n == 3 && err == nil && inside == 0 && outside == 0 && length == 1<<32-1
-	return !whole && os.Geteuid() == 0
 }
 
 // closeInherited closes what the caller of this program left open. Only what

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/plyfs/plyfs/cmd/internal/mountd"
+	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/snapshot"
 	"github.com/plyfs/plyfs/snapshot/servers"
 )
@@ -44,7 +45,7 @@ func open(root string) (*snapshot.Snapshotter, *servers.Pool, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := snapshot.New(snapshot.Config{Root: root, State: state, Mounter: pool, UserNS: mountd.InUserNamespace()})
+	s, err := snapshot.New(snapshot.Config{Root: root, State: state, Mounter: pool, UserNS: sys.InUserNamespace()})
 	if err != nil {
 		pool.Close()
 		return nil, nil, err

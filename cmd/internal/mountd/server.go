@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/snapshot/servers"
 )
 
@@ -46,7 +47,7 @@ func Serve(logger *log.Logger) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	s := &server{
 		log:    logger,
-		userNS: InUserNamespace(),
+		userNS: sys.InUserNamespace(),
 		mounts: map[string]*mounted{},
 		idle:   make(chan struct{}, 1),
 	}

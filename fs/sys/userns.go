@@ -1,4 +1,4 @@
-package mountd
+package sys
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 )
 
 // InUserNamespace says whether this process is root of another user namespace
-// than the first one.
+// than the first one, where it may mount by itself.
 func InUserNamespace() bool {
 	text, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
