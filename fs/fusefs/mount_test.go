@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,17 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/fs/layer"
+
+	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
-// requireRoot skips what needs mount(2).
+// requireRoot wants what mount(2) needs.
 func requireRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: mount(2)")
-	}
-	if _, err := os.Stat(devFuse); err != nil {
-		t.Skipf("needs FUSE: %v", err)
-	}
+	require.Root(t)
+	require.FUSE(t)
 }
 
 // openFDs are this process's descriptors.
@@ -200,11 +197,7 @@ func runHelper(t *testing.T, kind string, attr *syscall.SysProcAttr, owner int) 
 func testUser(t *testing.T) int {
 	t.Helper()
 	requireRoot(t)
-	u, err := user.Lookup("plytest")
-	if err != nil {
-		t.Skip("needs the user plytest")
-	}
-	uid, err := strconv.Atoi(u.Uid)
+	uid, err := strconv.Atoi(require.User(t).Uid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +207,7 @@ func testUser(t *testing.T) int {
 func TestMountUser(t *testing.T) {
 	uid := testUser(t)
 	if _, err := findHelper(); err != nil {
-		t.Skip(err)
+		require.Missing(t, "%v", err)
 	}
 	out := runHelper(t, "user", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), NoSetGroups: true}}, uid)
 	for _, w := range []string{"nodev", "nosuid", "fuse.plyfs", "default_permissions", "user_id=" + strconv.Itoa(uid), `a,b\134c`} {

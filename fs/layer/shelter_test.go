@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
 // TestShelterHoldsNoMount: a live mount keeps nothing in use that lies outside
@@ -17,9 +19,7 @@ import (
 func TestShelterHoldsNoMount(t *testing.T) {
 	const inside = "PLYFS_SHELTER_TEST"
 	if os.Getenv(inside) == "" {
-		if os.Geteuid() != 0 {
-			t.Skip("makes mounts: needs root")
-		}
+		require.Root(t)
 		cmd := exec.Command("unshare", "--mount", "--propagation", "private", os.Args[0], "-test.run=^TestShelterHoldsNoMount$")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		if out, err := cmd.CombinedOutput(); err != nil {

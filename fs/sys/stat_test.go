@@ -1,11 +1,12 @@
 package sys
 
 import (
-	"os"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
 func TestStat(t *testing.T) {
@@ -80,9 +81,7 @@ func TestChmod(t *testing.T) {
 }
 
 func TestChown(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: owners")
-	}
+	require.Root(t)
 	s := newSpace(t)
 	for i, name := range []string{"f", "d", "l", "p"} {
 		if e := Chown(s.fd, name, 100+i, -1); e != 0 {
@@ -132,7 +131,7 @@ func TestXattr(t *testing.T) {
 	withWithout(t, func(t *testing.T) {
 		s := newSpace(t)
 		if e := SetXattr(s.fd, "f", "user.probe", nil, 0); e == unix.EOPNOTSUPP {
-			t.Skip("the file system has no user xattrs")
+			require.Missing(t, "user xattrs on the temporary directory's filesystem")
 		}
 		_ = RemoveXattr(s.fd, "f", "user.probe")
 		before := openFDs(t)

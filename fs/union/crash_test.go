@@ -12,6 +12,8 @@ import (
 
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
+
+	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
 // crashEnv makes the test binary open a union and do one operation. Its value
@@ -128,9 +130,7 @@ func crash(t *testing.T, e *env, op, point string, n int) bool {
 // mount shows is the view before or after the operation, and no temporary is
 // left.
 func TestCrash(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: whiteouts and owners")
-	}
+	require.Root(t)
 	for _, k := range crashCases {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()

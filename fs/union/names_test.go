@@ -8,6 +8,8 @@ import (
 
 	"github.com/plyfs/plyfs/fs/node"
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
 func TestWhiteouts(t *testing.T) {
@@ -106,9 +108,7 @@ func TestNamesRefused(t *testing.T) {
 }
 
 func TestOwnersAndModes(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: owners")
-	}
+	require.Root(t)
 	e := newEnv(t, 1).open()
 	who := &Caller{UID: 11, GID: 22, Umask: 0o27}
 	var d, f, s, x Entry
