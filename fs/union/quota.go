@@ -101,13 +101,17 @@ func (q *quota) start(fs *FS) error {
 // by the time of end: a count under way would see it, and not know that it is
 // added as well.
 func (q *quota) begin() {
-	q.busy.Add(1)
-	q.changes.Add(1)
+	if q.on {
+		q.busy.Add(1)
+		q.changes.Add(1)
+	}
 }
 
 func (q *quota) end() {
-	q.changes.Add(1)
-	q.busy.Add(-1)
+	if q.on {
+		q.changes.Add(1)
+		q.busy.Add(-1)
+	}
 }
 
 // moved says that names lead elsewhere now: a count that is under way may have
