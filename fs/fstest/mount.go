@@ -91,14 +91,14 @@ func (m *Mount) Down() error {
 		} else {
 			err = unix.Unmount(m.Dir, 0)
 		}
-		if !errors.Is(err, unix.EBUSY) {
-			break
+		if err == nil || !errors.Is(err, unix.EBUSY) && !strings.Contains(err.Error(), "resource busy") {
+			break // a file that was just closed may keep it busy for a moment
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err != nil {
+		err = fmt.Errorf("unmount %s: %w (%s)", m.Dir, err, holders(m.Dir))
 		unix.Unmount(m.Dir, unix.MNT_DETACH)
-		err = fmt.Errorf("unmount %s: %w", m.Dir, err)
 	}
 	if m.server != nil {
 		err = errors.Join(err, m.server.wait(10*time.Second))
