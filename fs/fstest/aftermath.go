@@ -129,7 +129,8 @@ func whileKnown(s map[string]string) map[string]string {
 }
 
 // unsynced takes the times from files that only syncfs wrote back: in a user
-// namespace the kernel's own threads send the data and can't send the time.
+// namespace the kernel's own threads send the data and can't send the time (a
+// trace shows a WRITE and no SETATTR).
 func unsynced(s map[string]string) map[string]string {
 	out := maps.Clone(s)
 	for p, d := range out {

@@ -2,6 +2,7 @@ package union
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
@@ -99,7 +100,10 @@ func (fs *FS) flushedOther(id node.ID, r *node.Rec, t Time) bool {
 }
 
 // keepMtime puts the time back after a write. Whatever was newer than that
-// time, the kernel will tell.
+// time, the kernel will tell: but for a mount of a user namespace that does not
+// map the first root, where the kernel's own threads write data back and can't
+// send the time (fuse_get_req() answers EOVERFLOW). There a time that is not of
+// just now is not that of this write, which is later: the write's own time stays.
 func (fs *FS) keepMtime(id node.ID, fd int) {
 	if !fs.writeback() {
 		return
@@ -111,11 +115,16 @@ func (fs *FS) keepMtime(id node.ID, fd int) {
 	l := fs.loc(id.Index())
 	l.RLock()
 	defer l.RUnlock()
-	if r.Has(node.Flushed) {
-		ts := unix.Timespec{Sec: tvSec(r.Mtime), Nsec: tvNsec(r.MtimeNs)}
-		_ = sys.UtimesFD(fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, ts)
+	if !r.Has(node.Flushed) || fs.ids.uid.known != nil && time.Since(time.Unix(r.Mtime, int64(r.MtimeNs))).Abs() > flushWithin {
+		return
 	}
+	ts := unix.Timespec{Sec: tvSec(r.Mtime), Nsec: tvNsec(r.MtimeNs)}
+	_ = sys.UtimesFD(fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, ts)
 }
+
+// flushWithin is how far apart a file's data and its time may come, when both are
+// of one flush.
+const flushWithin = 2 * time.Second
 
 // writeback says whether the kernel keeps sizes and times of files itself.
 func (fs *FS) writeback() bool { return !fs.o.NoWriteback && !fs.o.Live }
