@@ -73,6 +73,16 @@ var Knowns = []Known{
 		},
 	},
 	{
+		Name: "copying within a lower file that was linked and written",
+		Over: Setup{Lower: []Layer{{dir("c"), {Path: "a", Type: unix.S_IFREG, Mode: 0o644, Time: 1e9}}}},
+		Ops: []Op{
+			{Kind: opStat, Path: "a"},
+			{Kind: opLink, Path: "a", To: "c/a"},
+			{Kind: opWrite, Path: "c/a", Len: 4096, Tag: 'A'},
+			{Kind: opCopy, Path: "a", To: "a", Len: 1},
+		},
+	},
+	{
 		Name: "rename of the names of a lower file",
 		Root: true,
 		Over: Setup{Links: true, Lower: []Layer{
