@@ -104,16 +104,16 @@ func (r *Run) start(st *State, stdio IO) error {
 		return fmt.Errorf("the stage ended before the container was made: see %s", filepath.Join(c.Dir(), "server.log"))
 	}
 	r.init = identify(m.Pid)
-	var warnings []string
-	r.group, warnings, err = cgroup.Create("plyfs-"+c.ID, c.spec.Limits.cgroup())
-	if err == nil {
-		r.warn(warnings...)
-		err = r.record(st)
+	r.group = cgroup.Plan("plyfs-"+c.ID, c.spec.Limits.cgroup())
+	if err := r.record(st); err != nil {
+		return err
 	}
-	if err == nil {
-		err = r.group.Add(r.init.PID)
-	}
+	warnings, err := r.group.Create(c.spec.Limits.cgroup())
 	if err != nil {
+		return err
+	}
+	r.warn(warnings...)
+	if err := r.group.Add(r.init.PID); err != nil {
 		return err
 	}
 	var warning string

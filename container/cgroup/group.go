@@ -26,42 +26,51 @@ type Group struct {
 // be had: they count, stop and say what ran out of memory.
 var always = []string{"memory", "pids", "freezer", "cpu", "cpuacct"}
 
-// Create makes the groups called name and sets the limits. A warning is a
-// limit that is not enforced.
-func Create(name string, l Limits) (*Group, []string, error) {
+// Plan says which groups a container called name is to have with these limits.
+// It makes none: whoever makes them writes the plan down first, so that they
+// are found should he be killed meanwhile.
+func Plan(name string, l Limits) *Group {
 	h := detect()
 	g := &Group{V1: map[string]string{}}
 	want := l.controllers()
 	for _, c := range union(always, want) {
-		own, ok := h.v1[c]
-		if !ok || unix.Access(own, unix.W_OK) != nil {
-			continue
-		}
-		dir := filepath.Join(own, name)
-		if err := mkdir(dir); err != nil {
-			if slices.Contains(want, c) {
-				_ = g.Remove()
-				return nil, nil, fmt.Errorf("cgroup: %w", err)
-			}
-			continue
-		}
-		g.V1[c] = dir
-		if c == "cpuset" {
-			inherit(own, dir)
+		if own, ok := h.v1[c]; ok && unix.Access(own, unix.W_OK) == nil {
+			g.V1[c] = filepath.Join(own, name)
 		}
 	}
 	if parent := h.parent2(want); parent != "" {
-		dir := filepath.Join(parent, name)
-		if err := mkdir(dir); err == nil {
-			g.V2 = dir
+		g.V2 = filepath.Join(parent, name)
+	}
+	return g
+}
+
+// Create makes what was planned and sets the limits. A group that can't be made
+// and that no limit asks for is dropped from g. A warning is a limit that is not
+// enforced.
+func (g *Group) Create(l Limits) (warnings []string, err error) {
+	want := l.controllers()
+	made := map[string]bool{} // several controllers may share a hierarchy
+	for _, c := range slices.Sorted(maps.Keys(g.V1)) {
+		dir := g.V1[c]
+		if !made[dir] {
+			if err := mkdir(dir); err != nil {
+				delete(g.V1, c)
+				if slices.Contains(want, c) {
+					return nil, fmt.Errorf("cgroup: %w", err)
+				}
+				continue
+			}
+			made[dir] = true
+		}
+		if c == "cpuset" {
+			inherit(filepath.Dir(dir), dir)
 		}
 	}
-	warnings, err := g.Set(l, &h)
-	if err != nil {
-		_ = g.Remove()
-		return nil, nil, err
+	if g.V2 != "" && mkdir(g.V2) != nil {
+		g.V2 = ""
 	}
-	return g, warnings, nil
+	h := detect()
+	return g.Set(l, &h)
 }
 
 func mkdir(dir string) error {

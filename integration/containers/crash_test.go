@@ -45,6 +45,7 @@ func TestKilledForeground(t *testing.T) {
 			done 2>/dev/null
 			for i in $(seq 50); do pgrep -u $(id -u) -f "plyfs-root $PLYFS_ROOT" >/dev/null || break; sleep 0.1; done
 			no pgrep -u $(id -u) -f "plyfs-root $PLYFS_ROOT" >/dev/null
+			[[ -z $(find /sys/fs/cgroup -name 'plyfs-*') ]]
 			rm -rf $PLYFS_ROOT/containers/.[0-9a-f]*`)
 	})
 }
