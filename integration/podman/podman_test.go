@@ -54,8 +54,9 @@ func TestCommit(t *testing.T) {
 	everyone(t, func(t *testing.T, s *store) {
 		s.run(`podman run --name c localhost/base sh -c '
 			echo more >>/data/one; rm /etc/group; mkdir -p /new/deep; echo x >/new/deep/x; mv /etc/passwd /etc/users; chmod 700 /tmp'`)
-		// podman cleans up behind run, in the background: a diff that it meets
-		// may find the image unmounted, and everything new.
+		// podman 4.3 cleans up behind run, in the background: a diff that it meets
+		// finds the image unmounted, and everything new (6 of 60 times with plyfs,
+		// 5 of 40 with fuse-overlayfs).
 		var got []string
 		for range 5 {
 			got = strings.Split(strings.TrimSpace(s.run(`podman diff c`)), "\n")
