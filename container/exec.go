@@ -233,11 +233,7 @@ func execDirectory(root int, dir string) error {
 	if err != nil {
 		return &failure{126, fmt.Sprintf("working directory %v", err)}
 	}
-	defer unix.Close(fd)
-	if err := unix.Fchdir(fd); err != nil {
-		return &failure{126, fmt.Sprintf("working directory %s: %v", dir, err)}
-	}
-	return insideRoot()
+	return workIn(fd, dir)
 }
 
 // execTerminal makes a terminal in the container's devpts, checks that it is

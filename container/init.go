@@ -249,6 +249,11 @@ func (p *initProcess) enterCwd() error {
 	if err != nil {
 		return &failure{126, fmt.Sprintf("working directory %v", err)}
 	}
+	return workIn(fd, dir)
+}
+
+// workIn makes an open directory the working directory, and closes it.
+func workIn(fd int, dir string) error {
 	defer unix.Close(fd)
 	if err := unix.Fchdir(fd); err != nil {
 		return &failure{126, fmt.Sprintf("working directory %s: %v", dir, err)}

@@ -340,7 +340,6 @@ func (fs *FS) linkAt(d *dir, dirfd int, name string, i uint32, r *node.Rec, over
 }
 
 func (fs *FS) linkOnDisk(w at, dirfd int, name string, over bool) syscall.Errno {
-	defer fs.quota.moved()
 	if !over {
 		return sys.Link(w.dir.fd, w.name, dirfd, name)
 	}

@@ -97,9 +97,9 @@ func (q *quota) start(fs *FS) error {
 	return nil
 }
 
-// begin announces that something on disk is about to change that will be counted
-// by the time of end: a count under way would see it, and not know that it is
-// added as well.
+// begin announces that something on disk is about to change, or to move, that
+// will be counted by the time of end: a count under way would see it, and not
+// know that it is added as well, or see it in two places.
 func (q *quota) begin() {
 	if q.on {
 		q.busy.Add(1)
@@ -113,10 +113,6 @@ func (q *quota) end() {
 		q.busy.Add(-1)
 	}
 }
-
-// moved says that names lead elsewhere now: a count that is under way may have
-// missed an object or seen it twice.
-func (q *quota) moved() { q.changes.Add(1) }
 
 // room says whether n more bytes may be allocated.
 func (q *quota) room(n int64) syscall.Errno {

@@ -261,7 +261,6 @@ func (fs *FS) renamed(src, dst *side, r *node.Rec) syscall.Errno {
 // renameOnDisk moves the upper object and leaves a whiteout where a lower name
 // would show again. A whiteout at the target goes in the same step.
 func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
-	defer fs.quota.moved()
 	whiteout := src.ent.HasLower()
 	dot := over && dotWhiteout(dst.fd, dst.name)
 	if isDir && over && !dot {
@@ -321,7 +320,6 @@ func (fs *FS) exchange(a, b *side) syscall.Errno {
 	if e := sys.Rename(a.fd, a.name, b.fd, b.name, unix.RENAME_EXCHANGE); e != 0 {
 		return e
 	}
-	fs.quota.moved()
 	a.ent.Upper, b.ent.Upper = b.ent.Upper, a.ent.Upper
 	a.ent.Ino, b.ent.Ino = b.ent.Ino, a.ent.Ino
 	aFirst, bFirst := fs.primary(ar, a.d.i, a.name), fs.primary(br, b.d.i, b.name)

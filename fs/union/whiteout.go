@@ -102,7 +102,6 @@ func (fs *FS) makeXattrWhiteout(d *dir, dirfd int, tmp string) syscall.Errno {
 // file system has none, the whiteout is made first and exchanged, or (no
 // exchange either) put there afterwards. Precondition: d.mu is held for writing.
 func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) syscall.Errno {
-	defer fs.quota.moved()
 	if !whiteout {
 		return sys.Rename(dirfd, name, fs.work.tmp, tmp, 0)
 	}

@@ -1,12 +1,9 @@
 package containerd
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/plyfs/plyfs/fs/fstest/require"
@@ -29,50 +26,7 @@ var (
 // dir is the directory with the programs.
 func (b brought) dir(t *testing.T) string {
 	t.Helper()
-	parent, err := cacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.Create(filepath.Join(parent, ".lock-"+b.edition))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(parent, b.edition)
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	t.Log("bringing", b.edition, "to", dir)
-	fresh, err := os.MkdirTemp(parent, ".new-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	if err := b.bring(fresh); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.Chmod(fresh, 0o755), os.Rename(fresh, dir)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func cacheDir() (string, error) {
-	parent := os.Getenv("PLYFS_CACHE")
-	if parent == "" {
-		parent = "/var/cache"
-		if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" || os.Geteuid() != 0 {
-			var err error
-			if parent, err = os.UserCacheDir(); err != nil {
-				return "", err
-			}
-		}
-		parent = filepath.Join(parent, "plyfs-tests")
-	}
-	return parent, os.MkdirAll(parent, 0o755)
+	return harness.Cached(t, b.edition, b.bring)
 }
 
 // fromDebian takes the programs out of the package: an install would start a
