@@ -3,7 +3,6 @@ package main
 import (
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/sandbox"
@@ -37,9 +36,7 @@ func openRootfs(text, dir string) (container.Rootfs, error) {
 }
 
 func (r *unionRoot) Open() (err error) {
-	syscall.Umask(0) // the client's counts
-	tuneMemory()
-	tuneScheduler()
+	fusefs.TuneProcess()
 	r.stack, err = layer.Open(r.options)
 	return err
 }

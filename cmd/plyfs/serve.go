@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -50,10 +48,7 @@ func serve(r *request, h host) error {
 	if err != nil {
 		return err
 	}
-	// Modes are given exactly: the umask that counts is the client's.
-	syscall.Umask(0)
-	tuneMemory()
-	tuneScheduler()
+	fusefs.TuneProcess()
 	stack, err := openLayers(r)
 	if err != nil {
 		return err
@@ -168,24 +163,6 @@ func logCounts(server *fusefs.Server, logger *log.Logger) {
 	slices.Sort(names)
 	for _, n := range names {
 		logger.Printf("%s %d", n, counts[n])
-	}
-}
-
-// tuneScheduler leaves processors of the Go runtime idle beside the readers.
-// With as many readers as processors the runtime's monitor finds none idle, so
-// it takes the processor from every reader that waits in read(2), and a thread
-// is woken for every request.
-func tuneScheduler() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.NumCPU() + 2)
-	}
-}
-
-// tuneMemory makes the collector run more often than its default: what a
-// server keeps lies outside the Go heap, and what it throws away is small.
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
 	}
 }
 

@@ -3,10 +3,6 @@ package mountd
 import (
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
-	"runtime/debug"
-	"syscall"
 	"time"
 
 	"github.com/plyfs/plyfs/fs/fusefs"
@@ -127,16 +123,4 @@ func (m *mounted) files() (names [][]byte) {
 		names = append(names, []byte(name))
 	}
 	return names
-}
-
-// tune sets the Go runtime up for a process that mostly waits in read(2).
-func tune() {
-	syscall.Umask(0) // modes are given exactly: the umask that counts is the client's
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // what a server keeps lies outside the Go heap
-	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		// Readers that wait must not be the only ones with a processor.
-		runtime.GOMAXPROCS(runtime.NumCPU() + 2)
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/snapshot/servers"
 )
@@ -41,7 +42,7 @@ func Serve(logger *log.Logger) error {
 		return fmt.Errorf("no socket on descriptor %d: this command is for the daemon itself: %w", listenFD, err)
 	}
 	_ = f.Close()
-	tune()
+	fusefs.TuneProcess()
 	// The terminal's ^C and systemd's stop are for the daemon: containers go
 	// on. Who wants the mounts gone unmounts them.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
