@@ -13,11 +13,14 @@ import (
 // lone client wake a cold thread with every request. How many read is looked at
 // every [pulsePeriod] while requests come:
 //
-//   - all are in the middle of the request that they were in a period ago: they
-//     wait for a disk, another one reads;
-//   - all have been at work whenever it was looked at, for fullPeriods: there are
-//     more clients than one reader can serve, another one reads, up to one a CPU;
+//   - all are in the middle of the request that they were in a period ago, and
+//     another one waits: they wait for a disk, another one reads;
+//   - all have been at work, and a request waited, whenever it was looked at, for
+//     fullPeriods: there are more clients than one reader can serve, another one
+//     reads, up to one a CPU;
 //   - one has been idle for sparePeriods: one rests after its next request.
+//
+// A client that is alone never has a request waiting while another is handled.
 type crew struct {
 	s     *Server
 	pulse pulse
@@ -114,16 +117,17 @@ func (c *crew) look() bool {
 		r.seen = turn
 	}
 	limit := c.s.cfg.readers()
+	waits := handling == c.active && c.s.dev.waiting()
 	var err error
 	switch {
-	case stuck == c.active:
+	case waits && stuck == c.active:
 		err = c.growLocked(limit)
-	case handling == c.active:
+	case waits:
 		c.spare = 0
 		if c.full++; c.full >= fullPeriods {
 			err = c.growLocked(min(limit, runtime.NumCPU()))
 		}
-	case c.active-stuck > 1:
+	case handling < c.active && c.active-stuck > 1:
 		c.full = 0
 		if c.spare++; c.spare >= sparePeriods {
 			c.spare = 0
@@ -178,7 +182,7 @@ func (c *crew) run(r *reader, b *buffers) {
 func (c *crew) loop(r *reader, b *buffers) error {
 	s := c.s
 	w := s.newWorker(b)
-	for turn, periods := uint32(0), 0; ; {
+	for turn := uint32(0); ; {
 		n, e := s.dev.read(b.in)
 		switch e {
 		case 0:
@@ -195,18 +199,19 @@ func (c *crew) loop(r *reader, b *buffers) error {
 			// A goroutine that never meets the scheduler looks like one that
 			// hogs it: after 10 ms the runtime's monitor takes the processor
 			// from it in mid-call, and stays wide awake for a while.
-			if periods++; periods%2 == 0 {
-				runtime.Gosched()
-			}
+			runtime.Gosched()
 		}
-		if k := w.handle(b.in[:n]); k > 0 {
+		k := w.handle(b.in[:n])
+		// Before the reply: the client may go on at once, on this CPU, and its
+		// next request isn't one that comes beside this one.
+		turn++
+		r.turn.Store(turn)
+		if k > 0 {
 			w.send(k)
 			if w.op == &ops[opInit] && w.set == nil && s.set.Load() != nil {
 				s.isReady()
 			}
 		}
-		turn++
-		r.turn.Store(turn)
 		if c.surplus.Load() > 0 && !c.rest(r) {
 			return nil
 		}

@@ -13,6 +13,8 @@ import (
 type device interface {
 	read(p []byte) (int, syscall.Errno)
 	write(p []byte) syscall.Errno
+	// waiting says whether a request can be read at once.
+	waiting() bool
 	close() error
 }
 
@@ -39,6 +41,12 @@ func (d fdDevice) write(p []byte) syscall.Errno {
 		_, _, e = syscall.Syscall(syscall.SYS_WRITE, uintptr(d), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 	}
 	return e
+}
+
+func (d fdDevice) waiting() bool {
+	p := []unix.PollFd{{Fd: int32(d), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
 }
 
 func (d fdDevice) close() error { return unix.Close(int(d)) }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"log"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -17,6 +18,7 @@ import (
 // fakeDevice is a kernel: requests are sent to it, replies wait in a map.
 type fakeDevice struct {
 	requests chan []byte // closed = unmounted
+	unread   atomic.Int32
 
 	mu      sync.Mutex
 	replies map[uint64]chan []byte
@@ -66,9 +68,13 @@ func (d *fakeDevice) start(r []byte) <-chan []byte {
 	d.mu.Lock()
 	d.replies[at[fuse.InHeader](r).Unique] = c
 	d.mu.Unlock()
+	d.unread.Add(1)
 	d.requests <- r
+	d.unread.Add(-1)
 	return c
 }
+
+func (d *fakeDevice) waiting() bool { return d.unread.Load() > 0 }
 
 var uniques uint64
 
