@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,13 +34,15 @@ type job struct {
 const (
 	statCold  = "stat of all files, cold"
 	statWarm  = "stat of all files, warm"
+	walkCold  = "walk with a stat of each file, cold"
+	walkWarm  = "walk with a stat of each file, warm"
 	readWarm  = "read of small files, warm"
 	untarNew  = "untar"
 	rmLower   = "rm -rf of a lower tree"
 	serverRSS = "server's memory after the stat"
 )
 
-var works = []string{statCold, statWarm, readWarm, untarNew, rmLower}
+var works = []string{statCold, statWarm, walkCold, walkWarm, readWarm, untarNew, rmLower}
 
 // worker does one job in a fresh mount and prints seconds (and MiB) by work.
 func worker(text string) error {
@@ -77,14 +80,20 @@ func (j *job) work(mnt string) (map[string]float64, error) {
 	}
 	stat := func() error { return statAll(mnt, j.Size.Files) }
 	read := func() error { return readAll(mnt, j.Size.Work) }
-	if err := dropCaches(); err != nil {
-		return nil, err
-	}
-	if err := timed(statCold, stat); err != nil {
-		return nil, err
-	}
-	if err := timed(statWarm, stat); err != nil {
-		return nil, err
+	walk := func() error { return walkAll(filepath.Join(mnt, "stat"), j.Size.Files) }
+	for _, w := range []struct {
+		cold, warm string
+		do         func() error
+	}{{statCold, statWarm, stat}, {walkCold, walkWarm, walk}} {
+		if err := dropCaches(); err != nil {
+			return nil, err
+		}
+		if err := timed(w.cold, w.do); err != nil {
+			return nil, err
+		}
+		if err := timed(w.warm, w.do); err != nil {
+			return nil, err
+		}
 	}
 	if server != 0 {
 		rss, err := memory(server)
@@ -155,6 +164,25 @@ func statAll(mnt string, n int) error {
 		}
 	}
 	return nil
+}
+
+// walkAll is what find, ls -lR and git status do.
+func walkAll(top string, want int) error {
+	files := 0
+	err := filepath.WalkDir(top, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().IsRegular() {
+			files++
+		}
+		return err
+	})
+	if err == nil && files != want {
+		err = fmt.Errorf("a walk of %s met %d files, want %d", top, files, want)
+	}
+	return err
 }
 
 func readAll(mnt string, n int) error {
