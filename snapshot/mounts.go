@@ -164,12 +164,8 @@ func (s *Snapshotter) ensure(ctx context.Context, r *record) error {
 // ensureLocked is ensure. Precondition: the lock of the id is held.
 func (s *Snapshotter) ensureLocked(ctx context.Context, r *record) error {
 	dir := s.mountPoint(r.ID)
-	served, err := s.c.Mounter.Served(ctx)
-	if err != nil {
+	if served, err := s.c.Mounter.Serves(ctx, dir); served || err != nil {
 		return err
-	}
-	if served[dir] {
-		return nil
 	}
 	if err := s.layersThere(r); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
+	"github.com/plyfs/plyfs/snapshot/servers"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,6 +17,7 @@ type mounted struct {
 	dir    string
 	dev    uint64
 	tree   *union.FS
+	slot   servers.SlotRef
 	server *fusefs.Server
 	done   chan struct{} // closed when the layers are closed
 }
@@ -25,54 +27,69 @@ type mounted struct {
 const afterlife = 5 * time.Second
 
 // mount mounts a union on dir, and answers when it can be used.
-func (s *server) mount(dir, options string) error {
+func (s *server) mount(dir, options string) (*mounted, error) {
 	if old := s.find(dir); old != nil {
 		// Detached by somebody, and in use still: both are served.
 		if old.onTop() {
-			return fmt.Errorf("%s is mounted already", dir)
+			return nil, fmt.Errorf("%s is mounted already", dir)
 		}
 	}
 	o, _, err := layer.Parse([]string{options}, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stack, err := layer.Open(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := stack.CheckMountPoint(dir); err != nil {
 		_ = stack.Close()
-		return err
+		return nil, err
 	}
 	stack.AwaitIdle(afterlife)
 	m := &mounted{dir: dir, done: make(chan struct{})}
 	if m.tree, err = union.New(stack, o); err != nil {
-		return err
+		return nil, err
 	}
-	m.tree.CountUsage()
+	s.count(m)
 	fd, err := fusefs.Mount(dir, o, s.userNS)
 	if err != nil {
-		return errors.Join(err, m.tree.Close())
+		return nil, errors.Join(err, s.closeTree(m))
 	}
 	m.server = fusefs.NewServer(fd, m.tree, fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log})
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
 	if err := m.server.WaitReady(); err != nil {
 		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		return errors.Join(err, <-ended, m.tree.Close())
+		return nil, errors.Join(err, <-ended, s.closeTree(m))
 	}
 	m.dev = mountDev(dir)
 	s.mu.Lock()
 	s.mounts[dir] = m
 	s.mu.Unlock()
 	go s.attend(m, ended)
-	return nil
+	return m, nil
+}
+
+// count has a mount counted where the daemon reads it.
+func (s *server) count(m *mounted) {
+	var c union.Counters
+	if slot, ref := s.table.Take(); slot != nil {
+		m.slot, c = ref, union.Counters{Bytes: &slot.Bytes, Inodes: &slot.Inodes, Known: &slot.Known}
+	}
+	m.tree.CountUsage(c)
+}
+
+func (s *server) closeTree(m *mounted) error {
+	err := m.tree.Close()
+	s.table.Give(m.slot)
+	return err
 }
 
 // attend waits for the end of a mount.
 func (s *server) attend(m *mounted, ended <-chan error) {
 	err := <-ended
-	if e := m.tree.Close(); err == nil {
+	if e := s.closeTree(m); err == nil {
 		err = e
 	}
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -26,6 +25,7 @@ const listenFD = 3
 type server struct {
 	log    *log.Logger
 	userNS bool
+	table  *servers.Table
 
 	mu      sync.Mutex
 	mounts  map[string]*mounted // by directory
@@ -46,8 +46,13 @@ func Serve(logger *log.Logger) error {
 	// The terminal's ^C and systemd's stop are for the daemon: containers go
 	// on. Who wants the mounts gone unmounts them.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	table, err := servers.NewTable()
+	if err != nil {
+		return err
+	}
 	s := &server{
 		log:    logger,
+		table:  table,
 		userNS: sys.InUserNamespace(),
 		mounts: map[string]*mounted{},
 		idle:   make(chan struct{}, 1),
@@ -112,7 +117,12 @@ func (s *server) converse(c net.Conn) {
 		if err != nil {
 			r.Err = err.Error()
 		}
-		if enc.Encode(r) != nil {
+		if q.Op == servers.OpTable {
+			err = s.table.Pass(c, r)
+		} else {
+			err = enc.Encode(r)
+		}
+		if err != nil {
 			return
 		}
 	}
@@ -124,9 +134,15 @@ func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 		r.Version, r.PID = cli.VersionString(), os.Getpid()
 		return r, nil
 	case servers.OpMount:
-		return r, s.mount(q.Dir, q.Options)
+		m, err := s.mount(q.Dir, q.Options)
+		if err == nil {
+			r.Slots = []servers.SlotRef{m.slot}
+		}
+		return r, err
 	case servers.OpList:
-		r.Dirs = s.list()
+		r.Dirs, r.Slots = s.list()
+		return r, nil
+	case servers.OpTable:
 		return r, nil
 	case servers.OpCounts:
 		r.Counts, r.Bytes = s.counts()
@@ -136,6 +152,9 @@ func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 	switch q.Op {
 	case servers.OpGone:
 		r.OK = m == nil || m.wait(q.Wait)
+		return r, nil
+	case servers.OpServes:
+		r.OK = m != nil && m.onTop()
 		return r, nil
 	case servers.OpUsage:
 		if m != nil {
@@ -157,17 +176,15 @@ func (s *server) find(dir string) *mounted {
 	return s.mounts[dir]
 }
 
-func (s *server) list() []string {
+func (s *server) list() (dirs []string, slots []servers.SlotRef) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	dirs := make([]string, 0, len(s.mounts))
 	for dir, m := range s.mounts {
 		if m.onTop() {
-			dirs = append(dirs, dir)
+			dirs, slots = append(dirs, dir), append(slots, m.slot)
 		}
 	}
-	slices.Sort(dirs)
-	return dirs
+	return dirs, slots
 }
 
 // counts sums the requests of all mounts, and the bytes that they copied up.
