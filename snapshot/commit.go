@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Commit makes a committed snapshot of an active one. Nothing is copied or
@@ -47,6 +48,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	s.log.Debug("committed", "id", id, "key", key, "name", name, "counted", ok, "rebased", given.Parent != "")
 	// It is committed, whatever comes now.
 	s.background(func() {
+		fail.Point("commit.release")
 		if err := s.release(s.ctx, id); err != nil && s.ctx.Err() == nil {
 			s.log.Warn("mount of a committed snapshot stays", "snapshot", name, "error", err)
 		}

@@ -48,7 +48,7 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 	}
 	stack.AwaitIdle(afterlife)
 	m := &mounted{dir: dir, done: make(chan struct{})}
-	if m.tree, err = union.New(stack, o); err != nil {
+	if m.tree, err = s.bases.New(stack, o); err != nil {
 		return nil, err
 	}
 	s.count(m)

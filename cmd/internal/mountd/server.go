@@ -15,6 +15,7 @@ import (
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/sys"
+	"github.com/plyfs/plyfs/fs/union"
 	"github.com/plyfs/plyfs/snapshot/servers"
 )
 
@@ -26,6 +27,7 @@ type server struct {
 	log    *log.Logger
 	userNS bool
 	table  *servers.Table
+	bases  union.Bases // what the mounts know of the same lowers
 
 	mu      sync.Mutex
 	mounts  map[string]*mounted // by directory
