@@ -236,7 +236,9 @@ func (p *Pool) Counts() Counts {
 // copied the pages and forgot them). A close of a file waits for that file,
 // and gives the error of its writes; nothing is sent for it that isn't dirty.
 // Which files it may concern is what the server knows: those of the upper
-// layer that the kernel holds.
+// layer that the kernel holds. One that is still to be copied up is among them
+// by then: syncfs does wait for the times that the kernel sends behind the data,
+// and they wait for the copy-up.
 func (p *Pool) Sync(ctx context.Context, dir string) error {
 	s := p.at(dir)
 	if s == nil {
