@@ -72,8 +72,8 @@ func (s *Snapshotter) watch() {
 }
 
 // remount mounts again whatever has been mounted since the last boot and has
-// no server now; a mount point is made when something is mounted and removed
-// with it. Copies that others made of a dead mount (the bind in a bundle) are
+// no server now, and undoes what is mounted for a snapshot that was committed; a
+// mount point is made when something is mounted and removed with it. Copies that others made of a dead mount (the bind in a bundle) are
 // detached: containerd can't unmount what it can't look at.
 func (s *Snapshotter) remount() {
 	points, err := readNames(s.mountPoints())
@@ -94,7 +94,7 @@ func (s *Snapshotter) remount() {
 	var g errgroup.Group
 	g.SetLimit(4)
 	for _, id := range points {
-		if served[s.mountPoint(id)] {
+		if served[s.mountPoint(id)] && keys[id] != "" {
 			continue
 		}
 		g.Go(func() error {

@@ -92,7 +92,10 @@ func passTable(t *testing.T, server *Table) *Table {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	done := make(chan struct{})
+	defer func() { <-done }()
 	go func() {
+		defer close(done)
 		c, err := l.Accept()
 		if err != nil {
 			return
