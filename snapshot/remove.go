@@ -23,8 +23,11 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 		}
 		fail.Point("remove.record")
 		err = os.Rename(s.snapshot(id), s.trashed(id))
-		fail.Point("remove.renamed")
 		moved = err == nil
+		fail.Point("remove.renamed")
+		if e := fail.Err("remove.commit"); e != 0 {
+			return e
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return nil // lost on disk: then it can be removed, and nothing else
 		}
@@ -106,10 +109,27 @@ func (s *Snapshotter) emptyTrash(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	fail.Point("trash.begin")
 	names, err := readNames(s.trash())
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	// What is there and has a record is being removed by a transaction that
+	// may still fail.
+	var ids map[string]string
+	err = s.ms.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		ids, err = storage.IDMap(ctx)
+		return ignoreNotFound(err)
+	})
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if _, ok := ids[name]; ok {
+			continue
 		}
 		err = errors.Join(err, deleteTree(s.trashed(name)))
 		fail.Point("trash.tree")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // operateWord makes this test binary a daemon that does one thing.
@@ -216,4 +217,32 @@ func (w *world) nothingLeft() {
 	eventually(w.t, fmt.Sprintf("%d directories, no trash, at most %d mount points", records, unions), func() bool {
 		return count(w.root()+"/snapshots") == records && count(w.root()+"/trash") == 0 && count(w.state("m")) <= unions
 	})
+}
+
+// TestRemoveThatFails: whoever empties the trash meanwhile leaves alone what a
+// transaction that isn't through has moved there.
+func TestRemoveThatFails(t *testing.T) {
+	if !inBox(t) {
+		return
+	}
+	defer fail.Disarm()
+	w, ctx := newWorld(t), context.Background()
+	w.layer("base", "", func(dir string) { write(t, dir+"/f", "base") })
+	w.layer("other", "", func(dir string) { write(t, dir+"/f", "other") })
+	fail.Arm("trash.begin", "sleep", 1)
+	must(t, w.Remove(ctx, "other")) // its space comes back in a second
+	time.Sleep(500 * time.Millisecond)
+	fail.Arm("remove.renamed", "sleep", 1)
+	fail.Arm("remove.commit", "28", 1)
+	if err := w.Remove(ctx, "base"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v", err)
+	}
+	w.with(w.prepare("c", "base", nil), func(dir string) {
+		if got := read(t, dir+"/f"); got != "base" {
+			t.Errorf("f: %q", got)
+		}
+	})
+	must(t, w.Remove(ctx, "c"))
+	must(t, w.Cleanup(ctx))
+	w.nothingLeft()
 }

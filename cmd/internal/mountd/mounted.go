@@ -3,6 +3,7 @@ package mountd
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/plyfs/plyfs/fs/fusefs"
@@ -19,7 +20,13 @@ type mounted struct {
 	tree   *union.FS
 	slot   servers.SlotRef
 	server *fusefs.Server
-	done   chan struct{} // closed when the layers are closed
+
+	// use is held by whoever asks the tree something beside FUSE requests, so
+	// that it isn't closed meanwhile.
+	use    sync.RWMutex
+	closed bool // protected by use
+
+	done chan struct{} // closed when the layers are closed
 }
 
 // afterlife is how long the server of an earlier mount with the same work
@@ -81,7 +88,10 @@ func (s *server) count(m *mounted) {
 }
 
 func (s *server) closeTree(m *mounted) error {
+	m.use.Lock()
+	m.closed = true
 	err := m.tree.Close()
+	m.use.Unlock()
 	s.table.Give(m.slot)
 	return err
 }
@@ -128,16 +138,28 @@ func mountDev(dir string) uint64 {
 	return unix.Mkdev(sx.Dev_major, sx.Dev_minor)
 }
 
-func (m *mounted) usage() (bytes, inodes int64, ok bool) {
-	u, ok := m.tree.Usage()
-	return u.Bytes, u.Inodes, ok
+// using asks the tree something, unless it is closed.
+func (m *mounted) using(fn func()) bool {
+	m.use.RLock()
+	defer m.use.RUnlock()
+	if !m.closed {
+		fn()
+	}
+	return !m.closed
+}
+
+func (m *mounted) usage() (u union.Usage, ok bool) {
+	m.using(func() { u, ok = m.tree.Usage() })
+	return u, ok
 }
 
 // files are the regular files of the upper layer that the kernel may hold
 // unwritten data of.
-func (m *mounted) files() (names [][]byte) {
-	for name := range m.tree.UpperFiles() {
-		names = append(names, []byte(name))
-	}
-	return names
+func (m *mounted) files() (names [][]byte, ok bool) {
+	ok = m.using(func() {
+		for name := range m.tree.UpperFiles() {
+			names = append(names, []byte(name))
+		}
+	})
+	return names, ok
 }

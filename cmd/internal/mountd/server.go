@@ -160,12 +160,13 @@ func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 		return r, nil
 	case servers.OpUsage:
 		if m != nil {
-			r.Bytes, r.Inodes, r.OK = m.usage()
+			u, ok := m.usage()
+			r.Bytes, r.Inodes, r.OK = u.Bytes, u.Inodes, ok
 		}
 		return r, nil
 	case servers.OpFiles:
 		if m != nil {
-			r.Files, r.OK = m.files(), true
+			r.Files, r.OK = m.files()
 		}
 		return r, nil
 	}
@@ -199,7 +200,7 @@ func (s *server) counts() (sum map[string]uint64, copied int64) {
 	s.mu.Unlock()
 	sum = map[string]uint64{}
 	for _, m := range all {
-		copied += m.tree.CopiedUp()
+		m.using(func() { copied += m.tree.CopiedUp() })
 		for k, n := range m.server.Counts() {
 			sum[k] += n
 		}
