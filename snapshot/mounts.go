@@ -185,9 +185,6 @@ func (s *Snapshotter) ensureLocked(ctx context.Context, r *record) error {
 	if served, err := s.c.Mounter.Serves(ctx, dir); served || err != nil {
 		return err
 	}
-	if err := s.layersThere(r); err != nil {
-		return err
-	}
 	// Whatever is mounted there has no server any more.
 	if err := s.c.Mounter.Unmount(ctx, dir); err != nil {
 		return err
@@ -197,6 +194,9 @@ func (s *Snapshotter) ensureLocked(ctx context.Context, r *record) error {
 	}
 	if err := s.c.Mounter.Mount(ctx, dir, s.options(r)); err != nil {
 		_ = os.Remove(dir)
+		if missing := s.layersThere(r); missing != nil {
+			return missing
+		}
 		return fmt.Errorf("snapshot %s: %w", r.key, err)
 	}
 	return nil
