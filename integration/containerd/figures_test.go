@@ -106,7 +106,7 @@ func (f *figures) containers() string {
 		f.ctr("run", "-d", "--snapshotter", sn, image, "c-"+sn, "sleep", "100000")
 		f.ctr("task", "exec", "--exec-id", "e", "c-"+sn, "sh", "-c", "for d in 0 1 2 3 4 5 6 7 8 9; do for f in /small/$d/*; do echo changed >$f; done; done; sync")
 	}
-	f.turns("commit of 1,000 changed files of 50,000", 3, func(sn string, _ int) func() {
+	f.turns("commit of 1,000 changed files of 50,000", 2, func(sn string, _ int) func() {
 		script := fmt.Sprintf("%s/ctr -a %s snapshot --snapshotter %s diff c-%s >/dev/null", f.bin, f.path("c.sock"), sn, sn)
 		return func() {
 			if out, err := f.command("sh", "-euc", script).CombinedOutput(); err != nil {
