@@ -18,6 +18,9 @@ BUILD_FLAGS := -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/
 # The race detector needs cgo and doesn't see the node table's memfd, so the
 # rooms below run twice: here with -race, and as they are with everything else.
 RACE_ROOMS := $(foreach d,sys layer dialect index node union fusefs fail,$(if $(wildcard fs/$(d)/*_test.go),./fs/$(d)))
+RACE_ROOMS += ./snapshot/... ./cmd/internal/mountd
+# containerd's suite takes minutes with it, and the other waits for ten seconds.
+RACE_FLAGS := -race -short -skip '^(TestSuite|TestServerStopped)'
 # One package at a time: a test that makes a mount namespace keeps the others'
 # mounts alive in it.
 TEST_FLAGS := -count=1 -vet=off -timeout=25m
@@ -47,7 +50,7 @@ setup: ## packages, /dev/fuse and the user that the tests need (as root; else sa
 test: setup build ## everything that CI runs; installs what it needs
 	@( rc=0; \
 	if [[ '$(TESTS)' == ./... && -n '$(RACE_ROOMS)' ]]; then \
-		CGO_ENABLED=1 $(GO) test -json -race -short $(TEST_FLAGS) $(RACE_ROOMS) || rc=1; fi; \
+		CGO_ENABLED=1 $(GO) test -json $(RACE_FLAGS) $(TEST_FLAGS) $(RACE_ROOMS) || rc=1; fi; \
 	$(GO) test -json -p 1 $(TEST_FLAGS) $(TESTS) || rc=1; \
 	exit $$rc ) 2>&1 | $(GO) run ./integration/report
 
@@ -60,6 +63,9 @@ lint: ## formatting, vet, staticcheck, and the house rules
 bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
 	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
 
+bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
+	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
+
 soak: setup build ## random operations against kernel overlayfs for SOAK=1h
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
@@ -71,4 +77,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test lint bench soak install clean
+.PHONY: help build demo setup test lint bench bench-snapshotter soak install clean

@@ -3,6 +3,7 @@ package union
 import (
 	"syscall"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -134,6 +135,7 @@ func (fs *FS) Write(id node.ID, p []byte, off int64, killSuidgid bool) (int, sys
 			return 0, e
 		}
 	}
+	fail.Point("write")
 	fd, e := fs.fileFD(id, true)
 	if e != 0 {
 		return 0, e

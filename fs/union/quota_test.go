@@ -69,7 +69,7 @@ func TestUsageCounts(t *testing.T) {
 			link(t, e.path("lower1/a"), e.path("lower1/d/a2"))
 			e.file("upper/old", strings.Repeat("old", 5000))
 			e.open()
-			e.fs.CountUsage()
+			e.fs.CountUsage(Counters{})
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			var did []string
 			for range 60 {
@@ -78,7 +78,7 @@ func TestUsageCounts(t *testing.T) {
 				e.checkUsage(strings.Join(did, "\n"))
 			}
 			e.reopen()
-			e.fs.CountUsage()
+			e.fs.CountUsage(Counters{})
 			e.checkUsage("a remount")
 		})
 	}

@@ -26,6 +26,8 @@ type env struct {
 	o   layer.Options
 	fs  *FS
 	c   *client
+
+	shared *Bases // nil: the union shares nothing
 }
 
 // client does what the kernel does with nodes: it counts what it was given, so
@@ -106,7 +108,7 @@ func (e *env) openAnother() *FS {
 	if err != nil {
 		e.Fatal(err)
 	}
-	fs, err := New(stack, &o)
+	fs, err := e.shared.New(stack, &o)
 	if err != nil {
 		e.Fatal(err)
 	}

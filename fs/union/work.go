@@ -143,7 +143,7 @@ func (fs *FS) closeWork() error {
 			return fmt.Errorf("upperdir %s: not all data could be written: %w; the volatile marker stays", fs.stack.Upper.Path, err)
 		}
 	}
-	if e := fs.emptyWork(); e != 0 {
+	if e := fs.emptyWork(); e != 0 && e != unix.ENOENT { // it may have been deleted under a mount in use
 		return fmt.Errorf("workdir %s: can't empty work/: %w", fs.stack.Work.Path, e)
 	}
 	return nil

@@ -61,6 +61,17 @@ func fromModules(dir string) error {
 	return nil
 }
 
+// peerFromModules builds the snapshotter that ours is measured beside.
+func peerFromModules(dir string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/", "github.com/containerd/fuse-overlayfs-snapshotter/v2/cmd/containerd-fuse-overlayfs-grpc")
+	cmd.Dir = "../peers/fuseoverlayfs"
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("fuse-overlayfs-snapshotter from modules: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // needs says what the tests of this package need of the machine.
 func needs(t *testing.T) *harness.User {
 	t.Helper()

@@ -1,11 +1,14 @@
 package containerd
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +28,7 @@ type stand struct {
 	more                 string // configuration of containerd beyond what is printed
 	ns                   string // containerd's namespace, when it isn't the stand's own
 	daemonP, containerdP *process
+	peerPID              int // of the snapshotter that ours is measured beside
 }
 
 // process is a daemon of the stand.
@@ -85,9 +89,26 @@ func (s *stand) start(name string, cmd *exec.Cmd) *process {
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	must(s.t, cmd.Start())
+	err = errors.New("not started")
+	started := make(chan struct{})
+	starter() <- func() { err = cmd.Start(); close(started) }
+	<-started
+	must(s.t, err)
 	return p
 }
+
+// starter runs what starts daemons on a thread that stays: a daemon dies with
+// the thread that has started it, and containerd's mounts end threads.
+var starter = sync.OnceValue(func() chan func() {
+	ch := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for fn := range ch {
+			fn()
+		}
+	}()
+	return ch
+})
 
 // end ends a daemon and waits for it.
 func (p *process) end(sig syscall.Signal) {

@@ -28,8 +28,14 @@ type Pool struct {
 
 	mu      sync.Mutex
 	servers map[string]*peer // by socket
-	where   map[string]*peer // by mount point
+	where   map[string]place // by mount point
 	closed  bool
+}
+
+// place is where a mount is served and counted.
+type place struct {
+	*peer
+	slot SlotRef
 }
 
 // peer is a server process.
@@ -39,6 +45,7 @@ type peer struct {
 	pid     int
 	quick   quickConn // for what is answered at once
 	mounts  int       // protected by Pool.mu
+	table   *Table    // protected by Pool.mu; nil when the server has none or is gone
 }
 
 // Config is how a Pool makes server processes.
@@ -66,7 +73,7 @@ func NewPool(c Config) (*Pool, error) {
 		version: c.Version,
 		lost:    make(chan struct{}, 1),
 		servers: map[string]*peer{},
-		where:   map[string]*peer{},
+		where:   map[string]place{},
 	}
 	p.start = func(l *os.File) error { return startServer(c, l) }
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
@@ -148,20 +155,29 @@ func (p *Pool) connect(socket string) error {
 	if err == nil {
 		list, err = c.ask(Request{Op: OpList})
 	}
+	var table *Table
+	if err == nil {
+		table, err = askTable(socket)
+	}
 	var watch *conn
 	if err == nil {
 		watch, err = dial(socket)
 	}
 	if err != nil {
 		_ = c.c.Close()
+		table.unmap()
 		return err
 	}
-	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs)}
+	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs), table: table}
 	s.quick.socket, s.quick.c = socket, c
 	p.mu.Lock()
 	p.servers[socket] = s
-	for _, d := range list.Dirs {
-		p.where[d] = s
+	for i, d := range list.Dirs {
+		at := place{peer: s}
+		if i < len(list.Slots) {
+			at.slot = list.Slots[i]
+		}
+		p.where[d] = at
 	}
 	p.mu.Unlock()
 	go p.watch(s, watch)
@@ -176,12 +192,14 @@ func (p *Pool) watch(s *peer, c *conn) {
 	delete(p.servers, s.socket)
 	left := 0
 	for d, at := range p.where {
-		if at == s {
+		if at.peer == s {
 			delete(p.where, d)
 			left++
 		}
 	}
 	closed := p.closed
+	s.table.unmap()
+	s.table = nil
 	p.mu.Unlock()
 	s.quick.close()
 	_ = os.Remove(s.socket)

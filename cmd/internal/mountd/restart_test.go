@@ -336,7 +336,7 @@ func TestForms(t *testing.T) {
 }
 
 // TestServerStopped: a server that doesn't answer is named, and its mounts are
-// left alone.
+// left alone. What they take is known without it: nobody is asked for that.
 func TestServerStopped(t *testing.T) {
 	if !inBox(t) {
 		return
@@ -348,7 +348,11 @@ func TestServerStopped(t *testing.T) {
 	if len(pids) != 1 {
 		t.Fatalf("%d server processes", len(pids))
 	}
+	write(t, m[0].Source+"/new", "new")
 	must(t, unix.Kill(pids[0], unix.SIGSTOP))
+	if u, err := w.Usage(ctx, "c"); err != nil || u.Inodes != 2 || u.Size == 0 {
+		t.Errorf("usage: %+v, %v", u, err)
+	}
 	_, err := w.Mounts(ctx, "c")
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("server process %d", pids[0])) {
 		t.Errorf("%v", err)
