@@ -28,7 +28,7 @@ type kubelet struct {
 // TestCRI does what kubelet does: pods with host network, exec, logs, stats, a
 // user namespace, many of them, and removal.
 func TestCRI(t *testing.T) {
-	s := newStand(t, modern, true, func(s *stand) {
+	s := newStand(t, modern, func(s *stand) {
 		s.ns = "k8s.io"
 		s.more = fmt.Sprintf(`[plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
@@ -36,12 +36,8 @@ func TestCRI(t *testing.T) {
   sandbox = %q
 `, pause)
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	t.Cleanup(cancel)
-	conn, err := grpc.NewClient("unix://"+s.path("c.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	must(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	k := &kubelet{s, ctx, cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)}
+	k := dialCRI(t, s, s.path("c.sock"))
+	ctx := k.ctx
 	layers := testLayers(t)
 	archive(t, s.path("image.tar"), image, layers)
 	archive(t, s.path("pause.tar"), pause, layers[:1], "-c", "while :; do sleep 1000; done")
@@ -63,6 +59,17 @@ func TestCRI(t *testing.T) {
 	}
 	s.ctr("image", "prune", "--all") // removes what the id of an image still names, and collects
 	s.nothingLeft()
+}
+
+// dialCRI connects to a containerd.
+func dialCRI(t *testing.T, s *stand, address string) *kubelet {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	conn, err := grpc.NewClient("unix://"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return &kubelet{s, ctx, cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)}
 }
 
 // fsInfo: kubelet is told the filesystem of the layers.

@@ -24,7 +24,7 @@ func TestFigures(t *testing.T) {
 	if os.Getenv("PLYFS_FIGURES") == "" {
 		t.Skip("PLYFS_FIGURES is not set")
 	}
-	s := newStand(t, modern, true)
+	s := newStand(t, modern)
 	both := []string{"overlayfs", "plyfs"}
 	turns := func(what string, n int, fn func(snapshotter string, i int)) {
 		times := map[string][]time.Duration{}

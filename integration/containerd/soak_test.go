@@ -24,7 +24,7 @@ func TestSoak(t *testing.T) {
 		must(t, err)
 		length = d
 	}
-	s := newStand(t, modern, true)
+	s := newStand(t, modern)
 	layers := testLayers(t)
 	archive(t, s.path("image.tar"), image, layers)
 	s.ctr("image", "import", s.path("image.tar"))
