@@ -60,7 +60,7 @@ lint: ## formatting, vet, staticcheck, and the house rules
 bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
 	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
 
-soak: setup build ## random operations against kernel overlayfs for SOAK=1h
+soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
 install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)

@@ -14,6 +14,12 @@ func TestDoctor(t *testing.T) {
 	for name, b := range map[string]brought{"1.6": debian16, "1.7": modules17, "2.4": modern} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, b) // with a look of doctor's
+			// The one that runs is asked, not the program in the PATH.
+			block, err := s.user.Command(t, s.daemon, append([]string{"config", "containerd"}, s.flags()...)...).Output()
+			must(t, err)
+			if !regexp.MustCompile(`^# For containerd v?` + regexp.QuoteMeta(name)).Match(block) {
+				t.Errorf("the block is for another containerd:\n%s", block)
+			}
 			for _, bad := range []struct {
 				edit func(string) string
 				want []string // of 1.7 and later; others don't tell more than the first

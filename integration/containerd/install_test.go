@@ -23,7 +23,7 @@ func TestDaemonSet(t *testing.T) {
 		n.on("ctr", "image", "import", "/"+name)
 		must(t, os.Remove(n.path(name)))
 	}
-	k := dialCRI(t, n.stand, "/proc/"+n.pid+"/root/run/containerd/containerd.sock")
+	k := dialCRI(t, n.stand, "/proc/"+n.pid+"/root/run/containerd/containerd.sock", 3*time.Minute)
 	id, config := k.podOf(p)
 	k.init(p, id, config)
 	n.configured()
@@ -37,6 +37,7 @@ func TestDaemonSet(t *testing.T) {
 	}
 	n.configured()
 	n.restarts(k, check)
+	n.watched(k, check)
 
 	if _, err := n.tryOn("/usr/local/share/plyfs/uninstall.sh"); err == nil || !strings.Contains(err.Error(), "containers use the snapshotter") {
 		t.Errorf("uninstall while a container runs: %v", err)
@@ -143,6 +144,30 @@ func (n *node) restarts(k *kubelet, id string) {
 			return err == nil && string(r.Stdout) == "kept\n"
 		})
 		n.on("containerd-plyfs-grpc", "doctor")
+	}
+}
+
+// watched: systemd ends a daemon that hangs, and starts another one.
+func (n *node) watched(k *kubelet, id string) {
+	n.t.Helper()
+	pid := func() string {
+		return strings.TrimSpace(n.try("systemctl", "show", "--property=MainPID", "--value", "plyfs-snapshotter.service"))
+	}
+	n.on("sh", "-euc", `dir=/run/systemd/system/plyfs-snapshotter.service.d; mkdir -p $dir; printf '[Service]\nWatchdogSec=1\nLimitCORE=0\n' >$dir/soon.conf`)
+	n.on("systemctl", "daemon-reload")
+	n.on("systemctl", "restart", "plyfs-snapshotter.service")
+	was := pid()
+	n.on("kill", "-STOP", was)
+	n.eventually("another daemon runs", func() bool {
+		is := pid()
+		_, err := n.tryOn("containerd-plyfs-grpc", "doctor")
+		return is != "0" && is != was && err == nil
+	})
+	if out := k.exec(id, "cat /kept"); out != "kept\n" {
+		n.t.Errorf("the container reads %q", out)
+	}
+	if log := n.on("journalctl", "--no-pager", "--unit=plyfs-snapshotter.service"); !strings.Contains(log, "Watchdog timeout") {
+		n.t.Error("systemd says nothing of a watchdog")
 	}
 }
 
