@@ -23,7 +23,7 @@ func TestDaemonSet(t *testing.T) {
 		n.on("ctr", "image", "import", "/"+name)
 		must(t, os.Remove(n.path(name)))
 	}
-	k := dialCRI(t, n.stand, "/proc/"+n.pid+"/root/run/containerd/containerd.sock", 3*time.Minute)
+	k := dialCRI(t, n.stand, "/proc/"+n.pid+"/root/run/containerd/containerd.sock", 5*time.Minute)
 	id, config := k.podOf(p)
 	k.init(p, id, config)
 	n.configured()
@@ -145,6 +145,10 @@ func (n *node) restarts(k *kubelet, id string) {
 		})
 		n.on("containerd-plyfs-grpc", "doctor")
 	}
+	// A call starts a daemon that was stopped: systemd has kept its socket.
+	n.on("systemctl", "stop", "plyfs-snapshotter.service")
+	n.on("containerd-plyfs-grpc", "doctor")
+	n.on("systemctl", "is-active", "plyfs-snapshotter.service")
 }
 
 // watched: systemd ends a daemon that hangs, and starts another one.
