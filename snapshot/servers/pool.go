@@ -37,6 +37,7 @@ type peer struct {
 	socket  string
 	version string
 	pid     int
+	watched *conn     // tells of its end
 	quick   quickConn // for what is answered at once
 	mounts  int       // protected by Pool.mu
 }
@@ -81,6 +82,9 @@ func NewPool(c Config) (*Pool, error) {
 			p.Close()
 			return nil, fmt.Errorf("server process on %s does not answer: %w", s, err)
 		}
+	}
+	for _, s := range p.all() {
+		p.retire(s)
 	}
 	return p, nil
 }
@@ -157,7 +161,7 @@ func (p *Pool) connect(socket string) error {
 		return err
 	}
 	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs)}
-	s.quick.socket, s.quick.c = socket, c
+	s.quick.socket, s.quick.c, s.watched = socket, c, watch
 	p.mu.Lock()
 	p.servers[socket] = s
 	for _, d := range list.Dirs {
@@ -184,7 +188,9 @@ func (p *Pool) watch(s *peer, c *conn) {
 	closed := p.closed
 	p.mu.Unlock()
 	s.quick.close()
-	_ = os.Remove(s.socket)
+	if !closed { // then it is we who have let go
+		_ = os.Remove(s.socket)
+	}
 	if left > 0 && !closed {
 		p.tellLost()
 	}
@@ -204,6 +210,7 @@ func (p *Pool) Close() {
 	p.mu.Unlock()
 	for _, s := range p.all() {
 		s.quick.close()
+		_ = s.watched.c.Close()
 	}
 }
 
@@ -230,7 +237,7 @@ func (p *Pool) choose() *peer {
 	defer p.mu.Unlock()
 	var best *peer
 	for _, s := range p.servers {
-		if (p.version == "" || s.version == p.version) && s.mounts < p.max && (best == nil || s.mounts > best.mounts) {
+		if p.takes(s) && (best == nil || s.mounts > best.mounts) {
 			best = s
 		}
 	}
