@@ -66,7 +66,7 @@ bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrite
 bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
 	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
 
-soak: setup build ## random operations against kernel overlayfs for SOAK=1h
+soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
 install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)

@@ -24,7 +24,7 @@ func TestFigures(t *testing.T) {
 		t.Skip("PLYFS_FIGURES is not set")
 	}
 	peer := harness.Cached(t, "fuse-overlayfs-snapshotter-2.1.7", peerFromModules)
-	s := newStand(t, modern, true, func(s *stand) {
+	s := newStand(t, modern, func(s *stand) {
 		p := s.start("peer", s.command(peer+"/containerd-fuse-overlayfs-grpc", s.path("f.sock"), s.path("fuse-overlayfs")))
 		t.Cleanup(func() { p.end(unix.SIGTERM) })
 		// It collects when it is told to: it knows nothing of what is asked for

@@ -12,7 +12,8 @@ needs=(
 	newuidmap:uidmap mmdebstrap:mmdebstrap busybox:busybox-static
 	getfattr:attr getfacl:acl setcap:libcap2-bin sqlite3:sqlite3
 	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux script:bsdutils
-	pasta:passt pgrep:procps
+	pasta:passt pgrep:procps rootlesskit:rootlesskit nsenter:util-linux
+	systemctl:systemd systemd-analyze:systemd
 )
 user=plytest
 quiet=${1:-}

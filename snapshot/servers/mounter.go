@@ -75,7 +75,11 @@ func (p *Pool) Unmount(ctx context.Context, dir string) error {
 		s.mounts--
 	}
 	p.mu.Unlock()
-	if s == nil || boundElsewhere(dir) {
+	if s == nil {
+		return nil
+	}
+	defer p.retire(s)
+	if boundElsewhere(dir) {
 		return nil
 	}
 	_, err := slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})

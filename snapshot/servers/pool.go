@@ -43,6 +43,7 @@ type peer struct {
 	socket  string
 	version string
 	pid     int
+	watched *conn     // tells of its end
 	quick   quickConn // for what is answered at once
 	mounts  int       // protected by Pool.mu
 	table   *Table    // protected by Pool.mu; nil when the server has none or is gone
@@ -88,6 +89,9 @@ func NewPool(c Config) (*Pool, error) {
 			p.Close()
 			return nil, fmt.Errorf("server process on %s does not answer: %w", s, err)
 		}
+	}
+	for _, s := range p.all() {
+		p.retire(s)
 	}
 	return p, nil
 }
@@ -169,7 +173,7 @@ func (p *Pool) connect(socket string) error {
 		return err
 	}
 	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs), table: table}
-	s.quick.socket, s.quick.c = socket, c
+	s.quick.socket, s.quick.c, s.watched = socket, c, watch
 	p.mu.Lock()
 	p.servers[socket] = s
 	for i, d := range list.Dirs {
@@ -202,7 +206,9 @@ func (p *Pool) watch(s *peer, c *conn) {
 	s.table = nil
 	p.mu.Unlock()
 	s.quick.close()
-	_ = os.Remove(s.socket)
+	if !closed { // then it is we who have let go
+		_ = os.Remove(s.socket)
+	}
 	if left > 0 && !closed {
 		p.tellLost()
 	}
@@ -222,6 +228,7 @@ func (p *Pool) Close() {
 	p.mu.Unlock()
 	for _, s := range p.all() {
 		s.quick.close()
+		_ = s.watched.c.Close()
 	}
 }
 
@@ -248,7 +255,7 @@ func (p *Pool) choose() *peer {
 	defer p.mu.Unlock()
 	var best *peer
 	for _, s := range p.servers {
-		if (p.version == "" || s.version == p.version) && s.mounts < p.max && (best == nil || s.mounts > best.mounts) {
+		if p.takes(s) && (best == nil || s.mounts > best.mounts) {
 			best = s
 		}
 	}

@@ -36,10 +36,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// perServer is how many mounts share a server process here.
+const perServer = 16
+
 // newPool makes a pool that keeps its sockets in state.
 func newPool(state string) (*servers.Pool, error) {
 	return servers.NewPool(servers.Config{
-		State: state, MountsPerServer: 16,
+		State: state, MountsPerServer: perServer,
 		Program: "/proc/self/exe", Args: []string{"mountd.test", serveWord},
 	})
 }
