@@ -158,7 +158,7 @@ func (g *Group) Set(l Limits, h *host) (warnings []string, err error) {
 			}
 		}
 		if dir == "" {
-			warnings = append(warnings, fmt.Sprintf("%s is not enforced: %s", s.what, h.why(s)))
+			warnings = append(warnings, fmt.Sprintf("%s is not enforced: %s", s.what, h.why(s, g)))
 			continue
 		}
 		done, err := apply(dir, writes)
@@ -209,12 +209,17 @@ func (w write) to(dir string) error {
 }
 
 // why explains a limit that can't be enforced.
-func (h *host) why(s setting) string {
+func (h *host) why(s setting, g *Group) string {
 	switch {
+	case g != nil && g.refused != "":
+		return g.refused
 	case h.v1[s.old] != "":
 		return fmt.Sprintf("the cgroup controller %s is in a version 1 hierarchy, where only root may make groups (%s)", s.old, h.v1[s.old])
 	case !h.has2(s.controller):
 		return fmt.Sprintf("this kernel, or the container that we are in, has no cgroup controller %s", s.controller)
 	}
-	return fmt.Sprintf("the cgroup controller %s isn't delegated to you in %s; start under systemd-run --user --scope -p Delegate=yes, or have it delegated", s.controller, h.v2)
+	if g != nil && g.Scope != "" {
+		return fmt.Sprintf("systemd doesn't hand the cgroup controller %s down to you: root can write [Service] and Delegate=cpu cpuset io memory pids to /etc/systemd/system/user@.service.d/delegate.conf", s.controller)
+	}
+	return fmt.Sprintf("the cgroup controller %s isn't delegated to you in %s: log in with a systemd --user (loginctl enable-linger), or have root give you a cgroup", s.controller, h.v2)
 }
