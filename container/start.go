@@ -109,7 +109,7 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.record(st); err != nil {
 		return err
 	}
-	warnings, err := r.group.Create(c.spec.Limits.cgroup(), r.init.PID)
+	warnings, err := r.group.Create(c.spec.Limits.cgroup(), r.init.PID, os.Getpid(), r.stage.PID)
 	if err != nil {
 		return err
 	}

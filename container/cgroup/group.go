@@ -52,8 +52,10 @@ func Plan(name string, l Limits) *Group {
 
 // Create makes what was planned, sets the limits, and puts a process into it. A
 // group that can't be made and that no limit asks for is dropped from g. A
-// warning is a limit that is not enforced.
-func (g *Group) Create(l Limits, pid int) (warnings []string, err error) {
+// warning is a limit that is not enforced. Where the group is systemd's, the
+// keepers (this process, and others that work for the container) go into the
+// scope beside it.
+func (g *Group) Create(l Limits, pid int, keepers ...int) (warnings []string, err error) {
 	want := l.controllers()
 	made := map[string]bool{} // several controllers may share a hierarchy
 	for _, c := range slices.Sorted(maps.Keys(g.V1)) {
@@ -74,7 +76,7 @@ func (g *Group) Create(l Limits, pid int) (warnings []string, err error) {
 	}
 	switch {
 	case g.Scope != "":
-		if err := g.enterScope(pid, want); err != nil {
+		if err := g.enterScope(pid, want, keepers); err != nil {
 			g.Scope, g.V2, g.refused = "", "", err.Error()
 		}
 	case g.V2 != "" && mkdir(g.V2) != nil:
@@ -124,33 +126,34 @@ func (h *host) parent2(want []string) string {
 	if h.v2 == "" {
 		return ""
 	}
-	first := ""
+	wanted := slices.DeleteFunc(union(usual, want), func(c string) bool { return !h.has2(c) })
+	best, most := "", -1
 	for dir := h.v2; ; dir = filepath.Dir(dir) {
 		if unix.Access(dir, unix.W_OK) != nil || unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) != nil {
 			break
 		}
-		have := controllers(dir, "cgroup.controllers")
-		down := controllers(dir, "cgroup.subtree_control")
-		all := true
-		for _, c := range union([]string{"memory", "pids", "cpu"}, want) {
-			if !slices.Contains(have, c) || slices.Contains(down, c) {
-				continue
-			}
-			if os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0) != nil {
-				all = false
-			}
+		if n := handDown(dir, wanted); n > most {
+			best, most = dir, n
 		}
-		if all {
-			return dir
-		}
-		if first == "" {
-			first = dir
-		}
-		if dir == h.v2Top {
+		if most == len(wanted) || dir == h.v2Top {
 			break
 		}
 	}
-	return first
+	return best
+}
+
+// usual are the version 2 controllers that every group is to have.
+var usual = []string{"memory", "pids", "cpu"}
+
+// handDown has a cgroup hand controllers down, and counts those that it does.
+func handDown(dir string, wanted []string) int {
+	for _, c := range wanted {
+		if !slices.Contains(controllers(dir, "cgroup.subtree_control"), c) {
+			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0)
+		}
+	}
+	down := controllers(dir, "cgroup.subtree_control")
+	return len(slices.DeleteFunc(slices.Clone(wanted), func(c string) bool { return !slices.Contains(down, c) }))
 }
 
 // dirs are all directories of the group, each once.

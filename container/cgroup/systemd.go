@@ -1,11 +1,15 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/cgroup/scope"
 )
@@ -13,37 +17,80 @@ import (
 // systemd is a variable for tests only.
 var systemd = scope.Find
 
-// payload is the group in a scope: the scope itself stays systemd's, and no
-// group with processes can hand controllers down.
-const payload = "payload"
+// The groups in a scope: the payload's, and that of the monitor and of the
+// server of the root. The scope itself stays systemd's, and no group with
+// processes can hand controllers down. Systemd deletes all of it when the last
+// process is gone, so the monitor is in it: it has to read what became of the
+// payload.
+const (
+	payload = "payload"
+	keeping = "plyfs"
+)
 
-// enterScope has systemd make the scope with the process in it, and moves it on
-// into a group of ours.
-func (g *Group) enterScope(pid int, want []string) error {
-	m := systemd()
-	if m == nil {
-		return fmt.Errorf("systemd has gone")
-	}
-	if err := m.Start(g.Scope, ownSlice(pathsOf(procSelf)[""], os.Geteuid()), pid); err != nil {
-		return err
+// enterScope has systemd make the scope with the processes in it, and moves them
+// on into groups of ours.
+func (g *Group) enterScope(pid int, want []string, keepers []int) error {
+	self := pathsOf(procSelf)[""]
+	if filepath.Base(filepath.Dir(self)) != g.Scope { // else it is started again by its monitor
+		m := systemd()
+		if m == nil {
+			return errors.New("systemd has gone")
+		}
+		if err := m.Start(g.Scope, ownSlice(self, os.Geteuid()), append([]int{pid}, keepers...)...); err != nil {
+			return err
+		}
 	}
 	// Where it is depends on the slice: the process knows.
 	h := detectOf("/proc/" + strconv.Itoa(pid))
-	if filepath.Base(h.v2) != g.Scope {
-		return fmt.Errorf("systemd made %s, and process %d is in %s", g.Scope, pid, h.v2)
+	top := h.v2
+	if filepath.Base(top) == keeping { // born there
+		top = filepath.Dir(top)
 	}
-	g.V2 = filepath.Join(h.v2, payload)
-	if err := os.Mkdir(g.V2, 0o755); err != nil {
+	if filepath.Base(top) != g.Scope {
+		return fmt.Errorf("systemd made %s, and process %d is in %s", g.Scope, pid, top)
+	}
+	g.V2 = filepath.Join(top, payload)
+	err := join(filepath.Join(top, keeping), keepers...)
+	if err == nil {
+		err = join(g.V2, pid)
+	}
+	if err != nil {
 		return fmt.Errorf("the scope isn't ours: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(g.V2, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-		return fmt.Errorf("the scope isn't ours: %w", err)
+	if os.Geteuid() == 0 {
+		// Some controllers systemd doesn't know (hugetlb), and leaves alone.
+		enableAbove(h.v2Top, top, slices.DeleteFunc(want, func(c string) bool { return !h.has2(c) }))
 	}
-	for _, c := range union([]string{"memory", "pids", "cpu"}, want) {
-		// One that isn't there shows when its limit is set.
-		_ = os.WriteFile(filepath.Join(h.v2, "cgroup.subtree_control"), []byte("+"+c), 0)
+	handDown(top, union(usual, want)) // one that isn't there shows when its limit is set
+	return nil
+}
+
+// join puts processes into a group, which is made when it isn't there.
+func join(dir string, pids ...int) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	for _, pid := range pids {
+		err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
 	}
 	return nil
+}
+
+// enableAbove has all cgroups from the top to the parent of dir hand
+// controllers down.
+func enableAbove(top, dir string, wanted []string) {
+	rel, err := filepath.Rel(top, dir)
+	if err != nil {
+		return
+	}
+	at := top
+	for _, part := range strings.Split(rel, "/") {
+		handDown(at, wanted)
+		at = filepath.Join(at, part)
+	}
 }
 
 // attach has systemd move a process into the scope: a user may not move one

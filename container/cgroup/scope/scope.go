@@ -3,13 +3,12 @@
 // runs that is systemd: for root the manager of the system, for users the one
 // of their session (systemd --user), which lets them limit what they own.
 //
-// The package talks D-Bus, by the bus or by systemd's own socket. It touches
-// no file of a cgroup and starts no process.
+// The package speaks D-Bus itself, over the bus or systemd's own socket: three
+// calls and one signal (decision 0014). It touches no file of a cgroup and starts
+// no process.
 package scope
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,16 +23,15 @@ import (
 const Patience = 10 * time.Second
 
 const (
-	service  = "org.freedesktop.systemd1"
-	object   = "/org/freedesktop/systemd1"
-	manager  = service + ".Manager"
-	finished = "JobRemoved"
+	systemd = "org.freedesktop.systemd1"
+	object  = "/org/freedesktop/systemd1"
+	manager = systemd + ".Manager"
 )
 
 // Manager is where a systemd can be spoken to.
 type Manager struct {
-	address string
-	direct  bool // its own socket: there is no bus to register with
+	socket string
+	direct bool // its own socket: there is no bus to register with
 }
 
 // Find gives the manager that this process belongs to, nil where there is none.
@@ -52,132 +49,114 @@ func Find() *Manager {
 // find takes the bus of a session only where its systemd is, too: a bus alone
 // would have nobody to ask.
 func find(bus, private string) *Manager {
-	if unix.Access(private, unix.W_OK) != nil {
+	switch {
+	case unix.Access(private, unix.W_OK) != nil:
 		return nil
+	case bus != "" && unix.Access(bus, unix.W_OK) == nil:
+		return &Manager{bus, false}
 	}
-	if bus == "" || unix.Access(bus, unix.W_OK) != nil {
-		return &Manager{"unix:path=" + escape(private), true}
-	}
-	return &Manager{"unix:path=" + escape(bus), false}
+	return &Manager{private, true}
 }
 
-// escape writes a path as an address of D-Bus has it.
-func escape(path string) string {
-	var b strings.Builder
-	for _, c := range []byte(path) {
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte(`-_/\*.`, c) >= 0 {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02x", c)
-		}
-	}
-	return b.String()
-}
-
-// property is one of a transient unit, as D-Bus has it.
-type property struct {
-	Name  string
-	Value dbus.Variant
-}
-
-// auxiliary is a further unit to make; there never is one.
-type auxiliary struct {
-	Name       string
-	Properties []property
-}
-
-// Start makes the scope name in a slice ("" is the manager's choice) with a
-// process in it. It returns when the process is there. The scope goes with its
-// last process.
-func (m *Manager) Start(name, slice string, pid int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
-	defer cancel()
-	conn, err := m.connect(ctx)
+// Start makes the scope name in a slice ("" is the manager's choice) with
+// processes in it. It returns when they are there. The scope goes with the last.
+func (m *Manager) Start(name, slice string, pids ...int) error {
+	c, err := m.dial()
 	if err != nil {
-		return fmt.Errorf("systemd at %s: %w", m.address, err)
-	}
-	defer conn.Close()
-	if err := m.start(ctx, conn, name, slice, pid); err != nil {
-		return fmt.Errorf("systemd didn't make %s: %w", name, err)
-	}
-	return nil
-}
-
-func (m *Manager) start(ctx context.Context, conn *dbus.Conn, name, slice string, pid int) error {
-	signals := make(chan *dbus.Signal, 64)
-	conn.Signal(signals)
-	if !m.direct {
-		if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(service), dbus.WithMatchInterface(manager), dbus.WithMatchMember(finished)); err != nil {
-			return err
-		}
-	}
-	systemd := conn.Object(service, object)
-	if m.direct { // there systemd speaks only to those who said so
-		if err := systemd.CallWithContext(ctx, manager+".Subscribe", 0).Err; err != nil {
-			return err
-		}
-	}
-	properties := []property{
-		{"Description", dbus.MakeVariant("plyfs container " + strings.TrimSuffix(strings.TrimPrefix(name, "plyfs-"), ".scope"))},
-		{"PIDs", dbus.MakeVariant([]uint32{uint32(pid)})},
-		{"Delegate", dbus.MakeVariant(true)},
-		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
-	}
-	if slice != "" {
-		properties = append(properties, property{"Slice", dbus.MakeVariant(slice)})
-	}
-	var job dbus.ObjectPath
-	if err := systemd.CallWithContext(ctx, manager+".StartTransientUnit", 0, name, "fail", properties, []auxiliary{}).Store(&job); err != nil {
 		return err
 	}
+	defer c.close()
+	// Whoever doesn't ask for signals isn't told how a job ends.
+	if m.direct {
+		_, err = c.call(&call{manager, "Subscribe", "", nil})
+	} else {
+		rule := new(encoder)
+		rule.str("type='signal',sender='" + systemd + "',interface='" + manager + "',member='JobRemoved'")
+		_, err = c.call(&call{"org.freedesktop.DBus", "AddMatch", "s", rule.b})
+	}
+	if err != nil {
+		return fmt.Errorf("systemd: %w", err)
+	}
+	reply, err := c.call(&call{manager, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit(name, slice, pids)})
+	if err != nil {
+		return fmt.Errorf("systemd doesn't make %s: %w", name, err)
+	}
+	job := reply.str()
 	for {
-		select {
-		case s, ok := <-signals:
-			if !ok {
-				return errors.New("it closed the connection")
-			}
-			// JobRemoved(id, job, unit, result)
-			if s.Name != manager+"."+finished || len(s.Body) != 4 || s.Body[1] != job {
-				continue
-			}
-			if s.Body[3] != "done" {
-				return fmt.Errorf("its job ended with %q", s.Body[3])
-			}
+		s, err := c.signal()
+		if err != nil {
+			return fmt.Errorf("systemd makes %s: %w", name, err)
+		}
+		if s.member != "JobRemoved" {
+			continue
+		}
+		s.body.u32() // the job's number
+		path, _, result := s.body.str(), s.body.str(), s.body.str()
+		switch {
+		case path != job:
+		case result != "done":
+			return fmt.Errorf("systemd could not make %s: its job ended with %q", name, result)
+		default:
 			return nil
-		case <-ctx.Done():
-			return fmt.Errorf("no answer in %v", Patience)
 		}
 	}
+}
+
+// unit is the body of StartTransientUnit.
+func unit(name, slice string, pids []int) []byte {
+	e := new(encoder)
+	e.str(name)
+	e.str("fail") // when there is one of that name
+	e.array(8, func() {
+		text := func(name, value string) {
+			e.property(name, "s")
+			e.str(value)
+		}
+		text("Description", "plyfs container "+strings.TrimSuffix(strings.TrimPrefix(name, "plyfs-"), ".scope"))
+		text("CollectMode", "inactive-or-failed")
+		if slice != "" {
+			text("Slice", slice)
+		}
+		e.property("PIDs", "au")
+		e.array(4, func() {
+			for _, pid := range pids {
+				e.u32(uint32(pid))
+			}
+		})
+		e.property("Delegate", "b")
+		e.u32(1)
+	})
+	e.array(8, func() {}) // further units
+	return e.b
 }
 
 // Attach moves a process into a group below the scope, which the caller has
 // made there.
 func (m *Manager) Attach(name, below string, pid int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
-	defer cancel()
-	conn, err := m.connect(ctx)
+	c, err := m.dial()
 	if err != nil {
-		return fmt.Errorf("systemd at %s: %w", m.address, err)
+		return err
 	}
-	defer conn.Close()
-	call := conn.Object(service, object).CallWithContext(ctx, manager+".AttachProcessesToUnit", 0, name, below, []uint32{uint32(pid)})
-	if call.Err != nil {
-		return fmt.Errorf("systemd didn't take process %d into %s: %w", pid, name, call.Err)
+	defer c.close()
+	e := new(encoder)
+	e.str(name)
+	e.str(below)
+	e.array(4, func() { e.u32(uint32(pid)) })
+	if _, err := c.call(&call{manager, "AttachProcessesToUnit", "ssau", e.b}); err != nil {
+		return fmt.Errorf("systemd doesn't take process %d into %s: %w", pid, name, err)
 	}
 	return nil
 }
 
-func (m *Manager) connect(ctx context.Context) (*dbus.Conn, error) {
-	conn, err := dbus.Dial(m.address, dbus.WithContext(ctx))
+func (m *Manager) dial() (*conn, error) {
+	c, err := dial(m.socket)
+	if err == nil && !m.direct {
+		if _, err = c.call(&call{"org.freedesktop.DBus", "Hello", "", nil}); err != nil {
+			c.close()
+		}
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("systemd at %s: %w", m.socket, err)
 	}
-	if err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err == nil && !m.direct {
-		err = conn.Hello()
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return c, nil
 }
