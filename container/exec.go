@@ -71,7 +71,8 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		e.Wait()
 		return nil, err
 	}
-	if err = peer.send(message{Filter: filter.program}); err == nil {
+	// One that has ended already has said why.
+	if err = peer.send(message{Filter: filter.program}); err == nil || errors.Is(err, unix.EPIPE) {
 		err = e.awaitStart(peer)
 	}
 	if err != nil {

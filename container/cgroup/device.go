@@ -74,6 +74,9 @@ func (g *Group) GuardDevices(more []Device) error {
 	case g.V2 != "":
 		return guard2(g.V2, rules)
 	}
+	if g != nil && g.refused != "" {
+		return errors.New(g.refused)
+	}
 	return errors.New("there is no cgroup for it")
 }
 

@@ -47,10 +47,12 @@ func dial(socket string) (*conn, error) {
 
 func (c *conn) close() { c.f.Close() }
 
-// authenticate is the part in text: a zero byte, our uid, and the start.
+// authenticate is the part in text: a zero byte, our uid, and the start. All of
+// it is sent at once: a systemd that reads the start together with the first
+// message waits for more before it looks at that.
 func (c *conn) authenticate() error {
 	uid := hex.EncodeToString([]byte(strconv.Itoa(os.Geteuid())))
-	if _, err := io.WriteString(c.f, "\x00AUTH EXTERNAL "+uid+"\r\n"); err != nil {
+	if _, err := io.WriteString(c.f, "\x00AUTH EXTERNAL "+uid+"\r\nBEGIN\r\n"); err != nil {
 		return err
 	}
 	const longest = 512
@@ -68,8 +70,7 @@ func (c *conn) authenticate() error {
 	if !strings.HasPrefix(string(line), "OK ") {
 		return fmt.Errorf("refused: %s", strings.TrimSpace(string(line)))
 	}
-	_, err := io.WriteString(c.f, "BEGIN\r\n")
-	return err
+	return nil
 }
 
 // call is one to a method. The interface tells the rest of the address: the
