@@ -167,8 +167,11 @@ func (p *initProcess) joinGroup() error {
 		return fmt.Errorf("the monitor is gone: %w", err)
 	}
 	p.filter = m.Filter
-	// The time namespace takes effect at exec.
-	if err := unix.Unshare(unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME); err != nil {
+	flags := unix.CLONE_NEWCGROUP
+	if timeAtExec() {
+		flags |= unix.CLONE_NEWTIME
+	}
+	if err := unix.Unshare(flags); err != nil {
 		return namespaceError(err)
 	}
 	return nil

@@ -45,7 +45,7 @@ func TestLimits(t *testing.T) {
 func TestServerIsElsewhere(t *testing.T) {
 	p := newPerson(t, "root")
 	p.prints(t, `$RUND --name s -m 64m sleep 100 >/dev/null
-		for w in Init Stage; do grep -q plyfs- /proc/$($BIN inspect -f "{{.State.$w.PID}}" s)/cgroup && echo $w; done; $BIN rm -f s >/dev/null`, "Init")
+		for w in Init Stage; do grep -qE 'plyfs-[0-9a-f]+(|.scope/payload)$' /proc/$($BIN inspect -f "{{.State.$w.PID}}" s)/cgroup && echo $w; done; $BIN rm -f s >/dev/null`, "Init")
 }
 
 // TestLimitsOfUsers: a limit that isn't enforced is named, with the reason.

@@ -25,7 +25,7 @@ soon eval '(($(field $d/cpu.stat nr_throttled) > 9))'
 (($(field $d/cpu.stat usage_usec) < $(field $d/cpu.stat nr_periods) * 30000 + 100000))
 
 # The server of its root is elsewhere, and so is its monitor.
-for w in Stage Monitor; do no grep -q plyfs- /proc/$(state c $w.PID)/cgroup; done
+for w in Stage Monitor; do [[ $(dir c $w)/ != $d/* ]]; done
 
 # The same files tell what it uses, and take other limits.
 $BIN stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' c | grep -qE '^c [0-9.]+[KM]iB / 64MiB 1$'
