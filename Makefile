@@ -53,7 +53,7 @@ test: setup build ## everything that CI runs; installs what it needs
 
 test-vm: build ## in a virtual machine: Linux 6.1, cgroups of version 2, systemd; minutes
 	@integration/setup/setup.sh vm
-	@$(GO) test -tags vm $(TEST_FLAGS) -v ./integration/vm
+	@$(GO) test -tags vm $(TEST_FLAGS) -timeout=40m -v ./integration/vm
 
 lint: ## formatting, vet, staticcheck, and the house rules
 	@files=$$($(GO) tool gofumpt -l .); [[ -z $$files ]] || { echo "not formatted (go tool gofumpt -w FILE):"; echo "$$files"; exit 1; }

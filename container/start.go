@@ -109,7 +109,11 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.record(st); err != nil {
 		return err
 	}
-	warnings, err := r.group.Create(c.spec.Limits.cgroup(), r.init.PID, os.Getpid(), r.stage.PID)
+	keepers := []int{os.Getpid()}
+	if r.served { // else the stage has ended, or does in a moment
+		keepers = append(keepers, r.stage.PID)
+	}
+	warnings, err := r.group.Create(c.spec.Limits.cgroup(), r.init.PID, keepers...)
 	if err != nil {
 		return err
 	}

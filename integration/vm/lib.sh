@@ -12,7 +12,7 @@ seen() {
 suite() { # NAME REGEXP
 	echo "SUITE $1"
 	rc=0
-	./"$1".test -test.v -test.run "$2" -test.timeout 10m 2>&1 || rc=$?
+	./"$1".test -test.v -test.run "$2" -test.timeout 20m 2>&1 || rc=$?
 	echo "EXIT $1 $rc"
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long the machine may take, from boot to power off.
-const patience = 15 * time.Minute
+const patience = 30 * time.Minute
 
 // machine is what became of one.
 type machine struct {

@@ -87,6 +87,9 @@ func pack(t *testing.T, dir string) (tests []string) {
 		return string(out)
 	}
 	for _, s := range suites {
+		if only := os.Getenv("VMTEST"); only != "" {
+			s.run = only
+		}
 		binary := filepath.Join(in, s.name+".test")
 		run("go", "test", "-c", "-tags", "vm", "-o", binary, s.pkg)
 		// The list is made here: what is missing in there must be missed.

@@ -46,6 +46,13 @@ $BIN pause c >/dev/null
 $BIN rm -f c >/dev/null
 soon test ! -e $d
 
+# A root without a server, and a command that is started again.
+want "$($BIN run --rm --net none $FLAGS --rootfs $LAYER -m 64m true 2>&1)" ''
+$RUND --name r -m 64m --restart on-failure:2 sh -c 'exit 3' >/dev/null
+soon eval '[[ $(state r Status) == exited ]]'
+want "$(state r Restarts) $(state r ExitCode) $(state r Error)" '2 3 '
+$BIN rm r >/dev/null
+
 # Processes.
 want "$($RUN --pids-limit 5 sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait' 2>&1 | grep -c "can't fork")" 1
 `

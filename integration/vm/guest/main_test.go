@@ -70,7 +70,7 @@ soon() { for i in $(seq 200); do if "$@" 2>/dev/null; then return; fi; sleep 0.0
 func (p *person) sh(t *testing.T, script string, env ...string) string {
 	t.Helper()
 	run := "/t/plyfs run --net none " + p.flags + " --layer " + p.layer
-	env = append(append(p.env, "PLYFS_ROOT="+p.store, "LAYER="+p.layer, "RUN="+run+" --rm", "RUND="+run+" -d"), env...)
+	env = append(append(p.env, "PLYFS_ROOT="+p.store, "LAYER="+p.layer, "FLAGS="+p.flags, "RUN="+run+" --rm", "RUND="+run+" -d"), env...)
 	return strings.TrimSpace(p.Run(t, tools+script, env...))
 }
 
