@@ -109,7 +109,8 @@ func TestDelegated(t *testing.T) {
 			t.Errorf("without a cgroup: %q", out)
 		}
 	}
-	write(t, "/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids +cpu +cpuset +io")
+	// Others systemd, whose top this is, would take back at its next unit.
+	write(t, "/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids +cpu")
 	leaf := filepath.Join(top, "leaf")
 	if err := os.MkdirAll(leaf, 0o755); err != nil {
 		t.Fatal(err)
@@ -135,6 +136,4 @@ func TestDelegated(t *testing.T) {
 		}
 	})
 	p.sh(t, limits)
-	p.sh(t, `$RUND --name s --cpuset-cpus 1 sleep 100 >/dev/null
-		want "$(cat $(dir s)/cpuset.cpus.effective)" 1; $BIN rm -f s >/dev/null`)
 }
