@@ -86,6 +86,7 @@ func TestDisk(t *testing.T) {
 
 func TestLimitsOfUsers(t *testing.T) {
 	p := newPerson(t, tenant)
+	p.sh(t, `$BIN doctor | grep -q '^! limits of containers: memory, cpu, pids (a scope of systemd); not enforced: cpuset, io, hugetlb$'`)
 	p.sh(t, limits)
 	// As somebody who logs in: the process can't be moved by him.
 	p.sh(t, `
