@@ -13,13 +13,15 @@ import (
 // it forks a process can make no thread: not ours, and not the payload.
 func timeAtExec() bool {
 	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return false
-	}
-	first, rest, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), ".")
-	major, _ := strconv.Atoi(first)
-	minor, _ := strconv.Atoi(rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))])
-	return major > 6 || major == 6 && minor >= 2
+	return unix.Uname(&u) == nil && since(unix.ByteSliceToString(u.Release[:]), 6, 2)
+}
+
+// since says whether a kernel's release is of a version or a later one.
+func since(release string, major, minor int) bool {
+	first, rest, _ := strings.Cut(release, ".")
+	a, _ := strconv.Atoi(first)
+	b, _ := strconv.Atoi(rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))])
+	return a > major || a == major && b >= minor
 }
 
 // ownTime says whether a process is in another time namespace than we are. One

@@ -31,7 +31,6 @@ func TestMount(t *testing.T) {
 		p.sh(t, work, "D="+mnt[:len(mnt)-len("/mnt")])
 	}
 	p := newPerson(t, tenant)
-	s, mnt := p.NewStack(t, 2)
+	_, mnt := p.NewStack(t, 2)
 	p.RunIn(t, harness.SubIDs, tools+work, "D="+mnt[:len(mnt)-len("/mnt")])
-	_ = s
 }
