@@ -54,10 +54,16 @@ test: setup build ## everything that CI runs; installs what it needs
 	$(GO) test -json -p 1 $(TEST_FLAGS) $(TESTS) || rc=1; \
 	exit $$rc ) 2>&1 | $(GO) run ./integration/report
 
+test-vm: build ## in a virtual machine: Linux 6.1, cgroups of version 2, systemd; minutes
+	@integration/setup/setup.sh vm
+	@$(GO) test -tags vm $(TEST_FLAGS) -timeout=40m -v ./integration/vm
+
 lint: ## formatting, vet, staticcheck, and the house rules
 	@files=$$($(GO) tool gofumpt -l .); [[ -z $$files ]] || { echo "not formatted (go tool gofumpt -w FILE):"; echo "$$files"; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
+	@$(GO) vet -tags vm ./integration/vm/...
+	@$(GO) tool staticcheck -tags vm ./integration/vm/...
 	@$(GO) test -count=1 ./integration/house
 
 bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
@@ -77,4 +83,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test lint bench bench-snapshotter soak install clean
+.PHONY: help build demo setup test test-vm lint bench bench-snapshotter soak install clean

@@ -76,8 +76,9 @@ type order struct {
 	// HostRoot says that the stage is root of the host (or of the namespace
 	// that we were started in), so that ids are shifted at mounts.
 	HostRoot bool
-	// OwnCgroup says that the monitor has made a cgroup for the payload.
-	OwnCgroup bool
+	// Guarded says that the monitor forbids devices as soon as init has mounted
+	// the root: for that it needs one that the payload doesn't.
+	Guarded bool
 	// Resolv and similar texts of the host that init may not be able to read.
 	Resolv string
 }

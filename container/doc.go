@@ -16,8 +16,9 @@
 //	          "outer" that maps the ids that the container gets. It opens the
 //	          layers, starts init, and then serves the root until the mount is
 //	          gone (or ends at once when the root is a plain directory). It
-//	          stays in the cgroup of its caller: a payload that runs out of
-//	          memory must not take its own root along.
+//	          stays in the cgroup of its caller, or is put beside that of the
+//	          payload with the monitor where systemd makes them: a payload that
+//	          runs out of memory must not take its own root along.
 //	init      runs from the memfd in all the new namespaces; its user
 //	          namespace is a child of the stage's with the same ids, so that
 //	          root in it has no power over the server of its root. It opens
@@ -37,8 +38,10 @@
 //	order{…} ---------------->  open layers
 //	                            clone(CLONE_PARENT|NEW…)->  (Go starts)
 //	          <---------------  started{pid}
-//	cgroups, then go -------------------------------------> unshare cgroup, time
+//	cgroups
 //	                                           <----------  mount FUSE, send its fd
+//	          <-------------------------------------------  mounted (root's only)
+//	forbid devices, then go ------------------------------> unshare cgroup, time
 //	                            serve                       mounts, pivot, devices
 //	          <-------------------------------------------  terminal's fd, or none
 //	          <-------------------------------------------  failure{…}, or EOF at exec

@@ -71,7 +71,8 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		e.Wait()
 		return nil, err
 	}
-	if err = peer.send(message{Filter: filter.program}); err == nil {
+	// One that has ended already has said why.
+	if err = peer.send(message{Filter: filter.program}); err == nil || errors.Is(err, unix.EPIPE) {
 		err = e.awaitStart(peer)
 	}
 	if err != nil {
@@ -123,11 +124,9 @@ func (c *Container) enter(st *State, o any, role string, stdio IO) (*Executed, p
 			files[i] = int(f.Fd())
 		}
 	}
-	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
-	if c.spec.Init {
-		// A reaper hasn't executed anything since it asked for a time
-		// namespace, so it is in that of the host, where we may not go.
-		flags &^= unix.CLONE_NEWTIME
+	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	if ownTime(st.Init.PID) { // a reaper isn't: it has executed nothing since it asked for one
+		flags |= unix.CLONE_NEWTIME
 	}
 	if c.spec.Net.Mode != NetHost {
 		flags |= unix.CLONE_NEWNET

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -214,7 +215,18 @@ func (l *Limits) merge(from Limits) {
 	set(&l.CPUShares, from.CPUShares)
 	set(&l.CPUSet, from.CPUSet)
 	set(&l.Pids, from.Pids)
+	set(&l.CPUSetMems, from.CPUSetMems)
 	set(&l.IOWeight, from.IOWeight)
+	for _, r := range from.IORates {
+		same := func(old cgroup.Rate) bool { return old.Device == r.Device && old.What == r.What }
+		l.IORates = append(slices.DeleteFunc(l.IORates, same), r)
+	}
+	for size, n := range from.HugePages {
+		if l.HugePages == nil {
+			l.HugePages = map[string]uint64{}
+		}
+		l.HugePages[size] = n
+	}
 }
 
 func set[T comparable](to *T, v T) {

@@ -6,6 +6,6 @@ import "github.com/plyfs/plyfs/container/cgroup"
 func (l *Limits) cgroup() cgroup.Limits {
 	return cgroup.Limits{
 		Memory: l.Memory, MemorySwap: l.MemorySwap, CPUs: l.CPUs, CPUShares: l.CPUShares, CPUSet: l.CPUSet,
-		Pids: l.Pids, IOWeight: l.IOWeight, HugePages: l.HugePages,
+		CPUSetMems: l.CPUSetMems, Pids: l.Pids, IOWeight: l.IOWeight, IORates: l.IORates, HugePages: l.HugePages,
 	}
 }

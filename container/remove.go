@@ -63,6 +63,7 @@ func (c *Container) end(st *State) error {
 	if err := st.Init.signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("container %s can't be killed: %w", st.Name, err)
 	}
+	st.Cgroup.Kill()
 	st.Init.awaitEnd(lastWrites)
 	if st.Monitor.PID != os.Getpid() && !st.Monitor.awaitEnd(lastWrites) {
 		return fmt.Errorf("container %s: its monitor (process %d) doesn't end", st.Name, st.Monitor.PID)
@@ -74,6 +75,7 @@ func (c *Container) end(st *State) error {
 // then.
 func (c *Container) clear(st *State) error {
 	if st.Boot != "" && st.Boot == bootID() {
+		st.Cgroup.Kill()
 		for _, p := range []process{st.Init, st.NetHelper} {
 			_ = p.signal(unix.SIGKILL)
 			p.awaitEnd(lastWrites)

@@ -1,6 +1,10 @@
 package container
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/plyfs/plyfs/container/cgroup"
+)
 
 // Spec says what a container is. It is stored with the container and not
 // changed after [Store.Create], save its limits (plyfs update).
@@ -141,8 +145,10 @@ type Limits struct {
 	CPUs       float64           `json:",omitempty"`
 	CPUShares  uint64            `json:",omitempty"`
 	CPUSet     string            `json:",omitempty"`
+	CPUSetMems string            `json:",omitempty"`
 	Pids       int64             `json:",omitempty"` // -1 is no limit
 	IOWeight   uint16            `json:",omitempty"`
+	IORates    []cgroup.Rate     `json:",omitempty"`
 	HugePages  map[string]uint64 `json:",omitempty"` // page size ("2MB") to bytes
 }
 

@@ -86,6 +86,7 @@ func (r *Run) start(st *State, stdio IO) error {
 	c := r.c
 	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
 	o.Spec.Files = c.spec.withFiles()
+	o.Guarded = o.HostRoot
 	o.Outer, o.Inner = st.Outer, st.Inner
 	filter := make(chan filterResult, 1)
 	go func() {
@@ -108,14 +109,15 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.record(st); err != nil {
 		return err
 	}
-	warnings, err := r.group.Create(c.spec.Limits.cgroup())
+	keepers := []int{os.Getpid()}
+	if r.served { // else the stage has ended, or does in a moment
+		keepers = append(keepers, r.stage.PID)
+	}
+	warnings, err := r.group.Create(c.spec.Limits.cgroup(), r.init.PID, keepers...)
 	if err != nil {
 		return err
 	}
 	r.warn(warnings...)
-	if err := r.group.Add(r.init.PID); err != nil {
-		return err
-	}
 	var warning string
 	if r.net, warning, err = connect(&c.spec.Net, c.Dir(), r.init.PID, !o.Inner.none()); err != nil {
 		return err
@@ -125,10 +127,19 @@ func (r *Run) start(st *State, stdio IO) error {
 	if f.err != nil {
 		return f.err
 	}
-	if err := initSide.send(message{Filter: f.program}); err != nil && !errors.Is(err, unix.EPIPE) {
+	goOn := func() error {
+		err := initSide.send(message{Filter: f.program})
+		if errors.Is(err, unix.EPIPE) {
+			return nil // it has said why
+		}
 		return err
 	}
-	if err := r.awaitPayload(initSide); err != nil {
+	if !o.Guarded {
+		if err := goOn(); err != nil {
+			return err
+		}
+	}
+	if err := r.awaitPayload(initSide, goOn); err != nil {
 		return err
 	}
 	st.Status, st.Boot, st.Started, st.Finished = Running, bootID(), time.Now().Round(0), time.Time{}
@@ -246,7 +257,7 @@ var stageCaps = []uintptr{
 }
 
 // awaitPayload listens to init until it has become the payload.
-func (r *Run) awaitPayload(initSide peer) error {
+func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
 	// The stage speaks only when it fails: then init may wait for its root for
 	// ever. It has done when it serves.
 	failed := make(chan *failure, 1)
@@ -279,6 +290,11 @@ func (r *Run) awaitPayload(initSide peer) error {
 			return f
 		case m.Failure != nil:
 			f = m.Failure
+		case m.What == mounted:
+			r.guardDevices()
+			if err := goOn(); err != nil {
+				return err
+			}
 		case m.What == ready:
 			isReady = true
 		case m.What == "terminal" && len(fds) == 1:

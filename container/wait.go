@@ -22,6 +22,7 @@ func (r *Run) Wait() (int, error) {
 	code, trouble := r.reap()
 	oom := r.group.OOMKilled()
 	r.net.end()
+	r.group.Kill() // who was about to join the container
 	if err := r.group.Remove(); err != nil && trouble == nil {
 		trouble = err
 	}

@@ -10,9 +10,10 @@ import (
 
 const doctorUsage = `usage: plyfs doctor [--format text|json]
 
-Looks at what mounting needs on this machine, for the user who asks: ✓ is fine,
-! could be better, ✗ is missing. Each ! and ✗ comes with a command that mends it.
-Nothing is changed. Exits 1 when something that is needed is missing.
+Looks at what mounting and containers need on this machine, for the user who
+asks: ✓ is fine, ! could be better, ✗ is missing. Each ! and ✗ comes with a
+command that mends it. Nothing is changed. Exits 1 when something that is
+needed is missing.
 `
 
 // The states of a finding.
@@ -111,7 +112,7 @@ func examine() []finding {
 		out = append(out, checkSubIDs("/etc/subuid", "newuidmap", os.Geteuid()), checkSubIDs("/etc/subgid", "newgidmap", os.Geteuid()))
 	}
 	out = append(out, checkFuseConf()...)
-	return append(out, checkLimits()...)
+	return append(append(out, checkLimits()...), checkCgroups())
 }
 
 // demote makes what is missing, but not needed, a warning.

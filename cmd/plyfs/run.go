@@ -40,9 +40,7 @@ process:
   --stop-signal SIGNAL, --stop-timeout SECONDS
   --restart no|on-failure[:N]   with -d
 limits (cgroups):
-  -m, --memory BYTES, --memory-swap BYTES, --cpus N, --cpu-shares N,
-  --cpuset-cpus LIST, --pids-limit N, --blkio-weight N
-isolation:
+` + limitUsage + `isolation:
   --userns private|single|host   ids of its own (default), one only, or none
   --ids map|virtual      owners on disk as they are, or kept as data
   --cap-add CAP, --cap-drop CAP   ALL is all of them

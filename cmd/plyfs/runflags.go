@@ -58,7 +58,7 @@ func runValues() map[string]setter {
 	user := str(func(r *runRequest) *string { return &r.spec.Process.User })
 	workdir := str(func(r *runRequest) *string { return &r.spec.Process.Cwd })
 	network := str(func(r *runRequest) *string { return &r.spec.Net.Mode })
-	return map[string]setter{
+	all := map[string]setter{
 		"layer": each(func(r *runRequest) *[]string { return &r.layers }),
 		"rootfs": func(r *runRequest, v string) (err error) {
 			r.spec.Root.Dir, err = filepath.Abs(v)
@@ -82,9 +82,9 @@ func runValues() map[string]setter {
 		"l": addLabel, "label": addLabel, "sysctl": addSysctl, "ulimit": addUlimit,
 		"security-opt": securityOpt, "userns": setUserns, "ids": setIDs,
 		"stop-signal": setStopSignal, "stop-timeout": setStopTimeout, "restart": setRestart,
-		"m": limitMemory, "memory": limitMemory, "memory-swap": limitSwap, "cpus": limitCPUs,
-		"cpu-shares": limitShares, "cpuset-cpus": limitCPUSet, "pids-limit": limitPids, "blkio-weight": limitIO,
 	}
+	maps.Copy(all, limitFlags())
+	return all
 }
 
 // runFlags is the grammar of run and what its flags do.

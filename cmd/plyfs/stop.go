@@ -57,19 +57,12 @@ const updateUsage = `usage: plyfs update [FLAG…] CONTAINER…
 
 Changes limits, of running containers at once:
 
-  -m, --memory BYTES, --memory-swap BYTES, --cpus N, --cpu-shares N,
-  --cpuset-cpus LIST, --pids-limit N, --blkio-weight N, --root DIR
+` + limitUsage + `  --root DIR
 `
 
 func updateVerb(args []string) error {
 	r := new(runRequest)
-	limits := map[string]setter{}
-	for name, set := range runValues() {
-		switch name {
-		case "m", "memory", "memory-swap", "cpus", "cpu-shares", "cpuset-cpus", "pids-limit", "blkio-weight":
-			limits[name] = set
-		}
-	}
+	limits := limitFlags()
 	var spec cli.Spec
 	addTo(&spec, limits, ":", "=")
 	return onContainers{

@@ -37,7 +37,7 @@ func TestLimits(t *testing.T) {
 			at() { echo /sys/fs/cgroup/$1$(awk -F: -v c=$1 '$2 == c {print $3}' /proc/$pid/cgroup)/$2; }
 			cat $(at cpu cpu.cfs_quota_us) $(at cpu cpu.shares) $(at cpuset cpuset.cpus); $BIN rm -f v >/dev/null`, "50000\n512\n0")
 	}
-	p.prints(t, `find /sys/fs/cgroup -name 'plyfs-*' | head -3`, "")
+	p.prints(t, `find /sys/fs/cgroup -name 'plyfs-[0-9a-f]*' | head -3`, "")
 }
 
 // TestServerIsElsewhere: the payload's limits are not those of its root's
@@ -45,7 +45,7 @@ func TestLimits(t *testing.T) {
 func TestServerIsElsewhere(t *testing.T) {
 	p := newPerson(t, "root")
 	p.prints(t, `$RUND --name s -m 64m sleep 100 >/dev/null
-		for w in Init Stage; do grep -q plyfs- /proc/$($BIN inspect -f "{{.State.$w.PID}}" s)/cgroup && echo $w; done; $BIN rm -f s >/dev/null`, "Init")
+		for w in Init Stage; do grep -qE 'plyfs-[0-9a-f]+(|.scope/payload)$' /proc/$($BIN inspect -f "{{.State.$w.PID}}" s)/cgroup && echo $w; done; $BIN rm -f s >/dev/null`, "Init")
 }
 
 // TestLimitsOfUsers: a limit that isn't enforced is named, with the reason.

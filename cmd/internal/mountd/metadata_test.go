@@ -4,8 +4,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/containerd/containerd/v2/core/snapshots"
 )
 
 // TestBadMetadata: metadata that is damaged or gone is one line, and costs no
@@ -55,14 +53,4 @@ func TestBadMetadata(t *testing.T) {
 			t.Errorf("f: %q", got)
 		}
 	})
-}
-
-func names(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	all, err := os.ReadDir(dir)
-	must(t, err)
-	for _, e := range all {
-		names = append(names, e.Name())
-	}
-	return names
 }
