@@ -126,6 +126,39 @@ plyfs discard o
 `)
 }
 
+// TestExecOwners: what is executed into a sandbox of one id gives files away as
+// its first command does, on a terminal and without one.
+func TestExecOwners(t *testing.T) {
+	require.Tool(t, "script")
+	h := newHome(t, harness.Unprivileged(t))
+	h.run(`
+mkdir ctl; mkfifo ctl/ready; exec 4<>ctl/ready
+$BIN try --keep --name x --rw ctl -- sh -c 'echo >ctl/ready; sleep 1000' </dev/null >/dev/null 2>&1 &
+trap 'kill $! 2>/dev/null || true' EXIT
+read -t 60 x <&4
+same "$($BIN exec x id -u </dev/null)" 0
+$BIN exec -w $H x sh -c 'echo x >f; chown 12:34 f; umask 022; mknod n c 1 3; su nobody -s /bin/sh -c true; mkdir d; (cd d; chown 77 .)' </dev/null
+rc=0; $BIN exec x sh -c 'exit 7' </dev/null || rc=$?; same $rc 7
+rc=0; $BIN exec x sh -c 'kill -9 $$' </dev/null || rc=$?; same $rc 137
+rc=0; $BIN exec x nosuch </dev/null 2>/dev/null || rc=$?; same $rc 127
+script -qec "$BIN exec -it x sh -c 'tty; : </dev/tty && echo controlled; touch $H/g; chown 5:6 $H/g && echo given'" /dev/null </dev/null >out
+has controlled out; has given out
+# Who executed it is killed: it ends as well.
+$BIN exec x sleep 999 </dev/null & e=$!
+until $BIN top x | has 'sleep 999'; do sleep 0.05; done
+kill -9 $e; wait $e || true
+for i in $(seq 100); do $BIN top x | has 'sleep 999' || break; sleep 0.05; done
+if $BIN top x | has 'sleep 999'; then exit 1; fi
+json() { plyfs diff --format json x $H/$1 | tr -d ' \n'; }
+json f | has '"uid":12,"gid":34'
+json g | has '"uid":5,"gid":6'
+json d | has '"uid":77'
+json n | has '"type":"char"'
+kill %1; wait || true
+plyfs discard x
+`)
+}
+
 // TestSynced: what a program in a running sandbox has written through a shared
 // mapping is in its diff.
 func TestSynced(t *testing.T) {
