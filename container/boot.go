@@ -26,6 +26,7 @@ const (
 // roles are what this program can be started as.
 var roles = map[string]func(Opener) error{
 	"monitor": runMonitor,
+	"keeper":  runKeeper,
 	"stage":   runStage,
 	"init":    runInit,
 	"exec":    runExec,

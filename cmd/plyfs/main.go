@@ -71,6 +71,7 @@ func verbs() []verb {
 		{"config", "print the default configuration", configUsage, config},
 		{"fsck", "check an upper directory", fsckUsage, fsck},
 		{"run", "run a command in a container", runUsage, runVerb},
+		{"attach", "go back to the terminal of a container", attachUsage, attachVerb},
 		{"exec", "run another command in it", execUsage, execVerb},
 		{"ps", "list containers", psUsage, psVerb},
 		{"logs", "print what a container in the background wrote", logsUsage, logsVerb},

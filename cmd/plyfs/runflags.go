@@ -80,7 +80,7 @@ func runValues() map[string]setter {
 		"v": addVolume, "volume": addVolume, "tmpfs": addTmpfs, "device": addDevice,
 		"p": addPort, "publish": addPort, "add-host": addHost,
 		"l": addLabel, "label": addLabel, "sysctl": addSysctl, "ulimit": addUlimit,
-		"security-opt": securityOpt, "userns": setUserns, "ids": setIDs,
+		"detach-keys": setDetachKeys, "security-opt": securityOpt, "userns": setUserns, "ids": setIDs,
 		"stop-signal": setStopSignal, "stop-timeout": setStopTimeout, "restart": setRestart,
 		"m": limitMemory, "memory": limitMemory, "memory-swap": limitSwap, "cpus": limitCPUs,
 		"cpu-shares": limitShares, "cpuset-cpus": limitCPUSet, "pids-limit": limitPids, "blkio-weight": limitIO,

@@ -3,13 +3,10 @@ package try
 import (
 	"bytes"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/integration/harness"
 )
@@ -91,7 +88,7 @@ func TestQuestion(t *testing.T) {
 // answer runs a sandbox on a terminal of its own and types when it is asked.
 func answer(t *testing.T, h *home, text string) string {
 	t.Helper()
-	master, slave := terminal(t)
+	master, slave := harness.Terminal(t)
 	defer master.Close()
 	cmd := h.Command(t, harness.Binary(t), "try", "--", "sh", "-c", "stty -echo; tty >/dev/null && echo one >f")
 	cmd.Dir = h.dir
@@ -140,27 +137,6 @@ func answer(t *testing.T, h *home, text string) string {
 		t.Fatal("somebody keeps the terminal")
 	}
 	return ""
-}
-
-// terminal makes a pseudo terminal.
-func terminal(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return master, slave
 }
 
 // TestKilledCommit kills a commit at each of its steps: a file is the old one or
