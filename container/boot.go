@@ -79,6 +79,8 @@ type order struct {
 	HostRoot bool
 	// OwnCgroup says that the monitor has made a cgroup for the payload.
 	OwnCgroup bool
+	// Job is done in the container in place of its payload (aside.go).
+	Job []string `json:",omitempty"`
 	// Resolv and similar texts of the host that init may not be able to read.
 	Resolv string
 }

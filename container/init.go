@@ -53,11 +53,16 @@ func (p *initProcess) run(open Opener) (err error) {
 		p.joinGroup,
 		p.build,
 		p.pivot,
-		p.settle,
 	} {
 		if err := step(); err != nil {
 			return err
 		}
+	}
+	if p.Job != nil {
+		return p.job()
+	}
+	if err := p.settle(); err != nil {
+		return err
 	}
 	if err := p.monitor.send(message{What: ready}); err != nil {
 		return fmt.Errorf("the monitor is gone: %w", err)

@@ -182,7 +182,11 @@ func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
 		return initSide, err
 	}
 	defer initEnd.close()
-	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+	fresh := os.O_TRUNC
+	if o.Job != nil {
+		fresh = 0 // what the last start has said stays
+	}
+	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|fresh, 0o600)
 	if err != nil {
 		return initSide, err
 	}
