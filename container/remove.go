@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -169,6 +170,16 @@ func (c *Container) AsRoot(job string, args ...string) error {
 	return asRoot(ids, job, args...)
 }
 
+// AsUserRoot runs a registered job in a process that is root over all ids that
+// the caller has, and can mount.
+func AsUserRoot(job string, args ...string) error {
+	ids := userMaps(false)
+	if os.Geteuid() == 0 {
+		return rootJobs[job](args)
+	}
+	return asRoot(ids, job, args...)
+}
+
 // asRoot starts this program in a user namespace with the ids.
 func asRoot(ids idMaps, job string, args ...string) error {
 	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
@@ -186,7 +197,8 @@ func asRoot(ids idMaps, job string, args ...string) error {
 	cmd.Args = append([]string{"plyfs-root-job", job, strconv.Itoa(fdPeer)}, args...)
 	cmd.Env = append(os.Environ(), roleEnv+"=asroot")
 	cmd.ExtraFiles = []*os.File{ready}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = os.Stdout, &said
 	cmd.SysProcAttr = attr
 	err = cmd.Start()
 	ready.Close()
@@ -200,6 +212,10 @@ func asRoot(ids idMaps, job string, args ...string) error {
 	if e := cmd.Wait(); err == nil {
 		err = e
 	}
+	if text, ok := strings.CutPrefix(said.String(), "plyfs: asroot: "); ok && err != nil {
+		return errors.New(strings.TrimSpace(text))
+	}
+	_, _ = os.Stderr.WriteString(said.String())
 	if err != nil {
 		return fmt.Errorf("%s as root of the container: %w", job, err)
 	}

@@ -22,6 +22,7 @@ import (
 const program = "plyfs"
 
 func main() {
+	container.RegisterRootJob(diffJobName, diffJob)
 	container.Boot(openRootfs)
 	os.Exit(cli.Exit(os.Stderr, program, run(os.Args)))
 }
@@ -63,7 +64,7 @@ func verbs() []verb {
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
 		{"try", "run a command on a copy of this machine that is thrown away", tryUsage, try},
-		{"diff", "say what a sandbox has changed", diffUsage, diff},
+		{"diff", "say what a sandbox, a container or an upper directory has changed", diffUsage, diff},
 		{"commit", "put a sandbox's changes on the host", commitUsage, commit},
 		{"discard", "delete sandboxes", discardUsage, discard},
 		{"checkpoint", "keep a state of a sandbox", checkpointUsage, checkpoint},

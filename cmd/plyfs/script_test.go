@@ -15,6 +15,7 @@ import (
 // TestMain lets the scripts run this test binary under the names that the
 // real one has.
 func TestMain(m *testing.M) {
+	container.RegisterRootJob(diffJobName, diffJob)
 	container.Boot(openRootfs) // the processes of a container are this binary, too
 	testscript.Main(m, map[string]func(){
 		"plyfs":             main,
