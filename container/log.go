@@ -159,6 +159,9 @@ func (c *Container) Logs(o LogOptions, show func(LogLine) error) error {
 	if err != nil {
 		return err
 	}
+	if st.Started.IsZero() && st.Finished.IsZero() {
+		return fmt.Errorf("container %s was never started", st.Name)
+	}
 	if !st.Logged && !st.Started.IsZero() {
 		return fmt.Errorf("container %s ran in the foreground: its output went to the caller and was not kept", st.Name)
 	}

@@ -187,7 +187,7 @@ func (s *Store) List() ([]*Container, error) {
 		}
 		c, err := s.open(e.Name())
 		if err != nil {
-			continue // being removed, or damaged: Find says which
+			continue // being removed, or damaged: Find tells
 		}
 		st, err := c.stored()
 		if err != nil {
@@ -228,6 +228,9 @@ func (s *Store) Find(ref string) (*Container, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if err := s.damaged(ref); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %s; plyfs ps -a lists them", ErrNotFound, ref)
 	}
 	return nil, fmt.Errorf("%d containers have an id that begins with %s: give more of it", len(found), ref)

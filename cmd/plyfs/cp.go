@@ -29,7 +29,7 @@ func cpVerb(args []string) error {
 		return err
 	}
 	if len(rest) != 2 {
-		return fmt.Errorf("a source and a target are wanted, and %d arguments given", len(rest))
+		return fmt.Errorf("a source and a target are wanted, and %d given", len(rest))
 	}
 	from, fromPath, out := insideOf(rest[0])
 	to, toPath, in := insideOf(rest[1])

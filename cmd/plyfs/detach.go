@@ -159,7 +159,7 @@ func attachVerb(args []string) error {
 			keys, err = parseKeys(f.Value)
 			return err
 		},
-		most: 1,
+		one: true,
 		each: func(c *container.Container, _ string) error {
 			if !isTerminal(os.Stdin) {
 				return fmt.Errorf("attach needs a terminal as standard input")

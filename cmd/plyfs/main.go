@@ -32,6 +32,10 @@ func run(argv []string) error {
 	if done, err := internalRole(); done {
 		return err
 	}
+	argv, err := globalFlags(argv)
+	if err != nil {
+		return err
+	}
 	form, args := callingForm(argv)
 	switch form {
 	case formDropIn:

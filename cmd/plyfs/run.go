@@ -116,6 +116,11 @@ func (r *runRequest) run() error {
 	if err != nil {
 		return runError(err)
 	}
+	if r.pidFile != "" { // what can't be written is told before anything runs
+		if err := os.WriteFile(r.pidFile, nil, 0o644); err != nil {
+			return runError(err)
+		}
+	}
 	idFile, err := newFile(r.idFile)
 	if err != nil {
 		return runError(err)
@@ -123,6 +128,9 @@ func (r *runRequest) run() error {
 	c, err := store.Create(r.name, &r.spec)
 	if err == nil {
 		err = finishFile(idFile, c.ID)
+	} else if idFile != nil {
+		idFile.Close()
+		os.Remove(r.idFile)
 	}
 	if err != nil {
 		return runError(err)

@@ -177,6 +177,7 @@ func (t *trial) cwd() (string, error) {
 	}
 	for _, p := range sandbox.Fresh() {
 		if (dir == p || strings.HasPrefix(dir, p+"/")) && !slices.Contains(t.rw, dir) {
+			t.workdir = "/" // and it is said once
 			tell([]string{fmt.Sprintf("%s is not in the sandbox, where %s is fresh: the command starts in / (--rw passes a directory through)", dir, p)})
 			return "/", nil
 		}
