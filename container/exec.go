@@ -11,6 +11,7 @@ import (
 
 	"github.com/plyfs/plyfs/container/inroot"
 	"github.com/plyfs/plyfs/container/nsfork"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // execOrder is what the process that becomes an executed command is told.
@@ -67,6 +68,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		return nil, err
 	}
 	defer peer.close()
+	fail.Point("exec.entered")
 	if err := st.Cgroup.Add(e.proc.PID); err != nil {
 		_ = e.Signal(unix.SIGKILL)
 		e.Wait()
@@ -81,6 +83,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		f := asFailure(err)
 		return nil, &StartError{f.Code, f.Text}
 	}
+	fail.Point("exec.started")
 	return e, nil
 }
 

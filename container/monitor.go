@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // StartDetached starts the container in the background, with a monitor of its
@@ -51,6 +53,7 @@ func runMonitor(Opener) error {
 	if err != nil {
 		return caller.send(message{Failure: asFailure(err)})
 	}
+	fail.Point("monitor.begun")
 	CatchSignals() // who wants to end it ends the container
 	told := false
 	tell := func(m message) {

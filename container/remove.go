@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Remove deletes a container with all that was written in it. One that runs is
@@ -50,6 +52,7 @@ func (c *Container) Remove(force bool) error {
 	if err := os.Rename(c.Dir(), gone); err != nil {
 		return err
 	}
+	fail.Point("remove.begun")
 	return removeData(gone, st.Outer)
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/cgroup"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // IO are the payload's standard descriptors; nil is /dev/null. With a terminal
@@ -96,6 +97,7 @@ func (r *Run) start(st *State, stdio IO) error {
 		return err
 	}
 	defer initSide.close()
+	fail.Point("start.stage")
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
@@ -108,6 +110,7 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.record(st); err != nil {
 		return err
 	}
+	fail.Point("start.recorded")
 	warnings, err := r.group.Create(c.spec.Limits.cgroup())
 	if err != nil {
 		return err
@@ -116,6 +119,7 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.group.Add(r.init.PID); err != nil {
 		return err
 	}
+	fail.Point("start.grouped")
 	var warning string
 	if r.net, warning, err = connect(&c.spec.Net, c.Dir(), r.init.PID, !o.Inner.none()); err != nil {
 		return err
@@ -128,15 +132,19 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := initSide.send(message{Filter: f.program}); err != nil && !errors.Is(err, unix.EPIPE) {
 		return err
 	}
+	fail.Point("start.told")
 	if err := r.awaitPayload(initSide); err != nil {
 		return err
 	}
+	fail.Point("start.payload")
 	st.Status, st.Boot, st.Started, st.Finished = Running, bootID(), time.Now().Round(0), time.Time{}
 	st.Init, st.Monitor, st.Stage = r.init, identify(os.Getpid()), r.stage
 	st.ExitCode, st.Error, st.OOMKilled, st.Stopping, st.Warnings = 0, "", false, false, r.Warnings
 	st.Cgroup, st.Logged = r.group, stdio.Logged
 	st.NetBy, st.NetHelper = r.net.describe()
-	return writeFile(filepath.Join(c.Dir(), "state.json"), st)
+	err = writeFile(filepath.Join(c.Dir(), "state.json"), st)
+	fail.Point("start.stored")
+	return err
 }
 
 // record writes down what a removal must tidy up should we be killed before
@@ -233,7 +241,7 @@ func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
 // stageEnv has what the Go runtime reads; nothing else reaches the server.
 func stageEnv() []string {
 	env := []string{roleEnv + "=stage"}
-	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
+	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "PLYFS_FAIL"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Store keeps containers on disk:
@@ -108,6 +110,7 @@ func (s *Store) Create(name string, spec *Spec) (*Container, error) {
 			}
 		}
 	}
+	fail.Point("create.made")
 	if err == nil {
 		err = writeNew(filepath.Join(tmp, "spec.json"), &c.spec)
 	}
@@ -153,7 +156,10 @@ func (s *Store) enter(c *Container, name, tmp string) error {
 	if err := writeNew(filepath.Join(tmp, "state.json"), st); err != nil {
 		return err
 	}
-	return os.Rename(tmp, s.dir(c.ID))
+	fail.Point("create.written")
+	err = os.Rename(tmp, s.dir(c.ID))
+	fail.Point("create.entered")
+	return err
 }
 
 // abandoned is how long nobody has touched a directory that is left over.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Signal sends a signal to the payload.
@@ -20,12 +22,14 @@ const lastWrites = 30 * time.Second
 // down what became of it, and gives the exit code.
 func (r *Run) Wait() (int, error) {
 	code, trouble := r.reap()
+	fail.Point("end.reaped")
 	oom := r.group.OOMKilled()
 	r.net.end()
 	if err := r.group.Remove(); err != nil && trouble == nil {
 		trouble = err
 	}
 	st, err := r.finish(code, trouble, oom)
+	fail.Point("end.stored")
 	if err == nil {
 		err = trouble
 	}

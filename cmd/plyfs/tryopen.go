@@ -9,6 +9,7 @@ import (
 
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/sandbox"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // open finds the sandbox or makes one, takes it for this process, and prepares
@@ -51,6 +52,7 @@ func (t *trial) create(store *container.Store) (*container.Container, error) {
 	if err != nil {
 		return nil, err
 	}
+	fail.Point("try.created")
 	root, err := filepath.EvalSymlinks(filepath.Dir(filepath.Dir(c.Dir())))
 	if err == nil {
 		err = (&sandbox.Config{Virtual: os.Geteuid() != 0, Store: root}).Save(c.Dir())
@@ -72,7 +74,9 @@ func (t *trial) take(c *container.Container, hide []string) (*box, *os.File, err
 		return nil, nil, err
 	}
 	b.config.Add(hide, t.rw, t.ro)
+	fail.Point("try.taken")
 	if err = b.config.BuildView(c.Dir(), hide); err == nil {
+		fail.Point("try.viewed")
 		err = b.config.Save(c.Dir())
 	}
 	if err == nil {
