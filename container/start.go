@@ -136,6 +136,9 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.awaitPayload(initSide); err != nil {
 		return err
 	}
+	if err := r.settle(); err != nil {
+		return err
+	}
 	fail.Point("start.payload")
 	st.Status, st.Boot, st.Started, st.Finished = Running, bootID(), time.Now().Round(0), time.Time{}
 	st.Init, st.Monitor, st.Stage = r.init, identify(os.Getpid()), r.stage

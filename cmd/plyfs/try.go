@@ -83,7 +83,7 @@ func try(args []string) error {
 		}
 	}
 	if len(rest) == 0 {
-		return cli.WithCode(cli.ExitNotRun, fmt.Errorf("no command given"))
+		return cli.WithCode(cli.ExitNotRun, fmt.Errorf("no command given; plyfs try -h says more"))
 	}
 	return t.run()
 }

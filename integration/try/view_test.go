@@ -183,3 +183,49 @@ plyfs discard s
 `)
 	})
 }
+
+// TestLimits: limits and time of a sandbox, its directory and environment.
+func TestLimits(t *testing.T) {
+	h := newHome(t, harness.Root(t))
+	h.run(`
+rc=0; plyfs try --discard -m 32m -- dd if=/dev/zero of=/dev/null bs=96M count=1 >.out 2>&1 || rc=$?; same $rc 137
+try --discard --pids-limit 6 -- sh -c 'for i in $(seq 30); do sleep 0.2 & done; wait' || true; has -i fork .err
+for n in 1 2 3; do same "$(try --discard --pids-limit $n -- echo fine)" fine; done
+try --discard --cpus 0.5 -- true
+same "$(X=1 try --discard -w /usr -e X -e Y=2 -e Z -- sh -c 'pwd; echo $X$Y${Z-none}')" "/usr
+12none"
+`)
+}
+
+// TestCopySandbox: cp works on a sandbox whether something runs in it or not,
+// and not while somebody works on it.
+func TestCopySandbox(t *testing.T) {
+	each(t, func(t *testing.T, h *home) {
+		h.run(`
+echo host >f
+try --keep --name c -- sh -c 'echo inside >f; mkdir d; echo x >d/x'
+plyfs cp c:$H/f out; same "$(cat out f)" "inside
+host"
+plyfs cp c:$H/d - | tar t | hasx d/x
+echo back >in; plyfs cp in c:$H/d/in; plyfs diff --name-only c $H/d | hasx $H/d/in
+same "$(try --keep --name c -- cat d/in)" back
+fails plyfs cp c:$H/.data .
+test ! -e d; plyfs discard c
+`)
+	})
+}
+
+// TestRootCommits: what a user may not put on the host, root may, and the user
+// is told how.
+func TestRootCommits(t *testing.T) {
+	root := harness.Root(t)
+	h := newHome(t, harness.Unprivileged(t))
+	root.Run(t, `cd $H; mkdir closed; chmod 755 closed; echo old >closed/f`, "H="+h.dir)
+	h.run(`
+try --keep --name r -- sh -c 'echo new >closed/f; echo n >closed/n'
+fails plyfs commit --to-host r
+has "root may do it: sudo plyfs --root $H/.data commit --to-host r" .out
+same "$(cat closed/f)" old`)
+	root.Run(t, `$BIN --root $H/.data commit --to-host -q r; test "$(cat $H/closed/f $H/closed/n)" = "$(printf 'new\nn')"; test "$(stat -c %U $H/closed/f)" = root`, "H="+h.dir)
+	h.run(`same "$(plyfs diff r)" ""; plyfs discard r`)
+}
