@@ -52,7 +52,9 @@ func (c *Container) aside(job []string, stdio IO) (said string, err error) {
 		return "", err
 	}
 	keepOurs()
-	r := &Run{c: c, served: c.spec.Root.FS != ""}
+	own := *c
+	own.spec.Remove = false // it stays, whoever wanted it removed at its end
+	r := &Run{c: &own, served: c.spec.Root.FS != ""}
 	err = r.startJob(&order{
 		Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0,
 		Outer: outer, Inner: inner, Job: job,

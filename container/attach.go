@@ -71,7 +71,7 @@ func (c *Container) Attach() (*Attached, error) {
 	a := &Attached{peer: peer{os.NewFile(uintptr(fd), "attach")}}
 	err = throughDoor(c.Dir(), func(to *unix.SockaddrUnix, _ int) error { return unix.Connect(fd, to) })
 	if err == nil {
-		err = a.await(nil)
+		err = a.await(sayTerminal)
 	}
 	if err != nil {
 		a.close()
@@ -80,9 +80,9 @@ func (c *Container) Attach() (*Attached, error) {
 	return a, nil
 }
 
-// await listens until the terminal has come, and, after it, what last is
-// called. A failure is a StartError.
-func (a *Attached) await(last *string) error {
+// await listens until a word comes, and takes the terminal when that does. A
+// failure is a StartError.
+func (a *Attached) await(word string) error {
 	for {
 		m, fds, err := a.peer.receive()
 		switch {
@@ -95,11 +95,8 @@ func (a *Attached) await(last *string) error {
 		case m.What == sayTerminal && len(fds) == 2:
 			a.Terminal = os.NewFile(uintptr(fds[0]), "terminal")
 			a.Output = os.NewFile(uintptr(fds[1]), "output")
-			if last == nil {
-				return nil
-			}
 		}
-		if last != nil && m.What == *last {
+		if m.What == word {
 			return nil
 		}
 	}
@@ -154,10 +151,9 @@ func (c *Container) StartAttached() (*Attached, error) {
 
 func awaitAttached(p peer) (*Attached, error) {
 	a := &Attached{peer: p}
-	last := ready
-	if err := a.await(&last); err != nil {
+	err := a.await(ready)
+	if err != nil {
 		a.close()
-		return a, err
 	}
-	return a, nil
+	return a, err // with the warnings in any case
 }

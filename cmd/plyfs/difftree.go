@@ -74,6 +74,13 @@ func diffDirectory(form, dir string, lower, paths []string) error {
 	if err != nil {
 		return err
 	}
+	table, err := readMounts()
+	if err != nil {
+		return err
+	}
+	if m, ok := table.on(up); ok && m.fsType == fsType {
+		return fmt.Errorf("%s is a mount of plyfs: give its upper directory", dir)
+	}
 	cmp := comparison{Upper: up, Form: form, Paths: paths, Report: diffReport{Directory: dir}}
 	if len(lower) == 0 {
 		return cmp.run(-1)

@@ -35,6 +35,7 @@ func TestDiffDirectory(t *testing.T) {
 	p.sh(t, `
 		cd $LAYER/..; mkdir -p a/d b/d/e u w m; echo 1 >a/d/f; echo 2 >b/d/f; echo 3 >b/d/g; echo 4 >b/h; echo 5 >b/d/e/i
 		$BIN mount -o lowerdir=a:b,upperdir=u,workdir=w m
+		no $BIN diff ./m 2>err; grep -qx 'plyfs: ./m is a mount of plyfs: give its upper directory' err
 		echo more >>m/d/f; rm m/h; echo n >m/d/n; rm -r m/d/e; mkdir m/new
 		$BIN umount m`)
 	p.prints(t, `cd $LAYER/..; $BIN diff --lower a --lower b u`, "D /d/e/\nC /d/f\nA /d/n\nD /h\nA /new/")

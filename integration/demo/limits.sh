@@ -2,7 +2,7 @@
 . "${BASH_SOURCE[0]%/*}/say.sh"
 
 mkdir -p root/bin
-if busybox=$(command -v busybox) && ! ldd "$busybox" >/dev/null 2>&1; then
+if busybox=$(command -v busybox) && busybox true 2>/dev/null && ! ldd "$busybox" >/dev/null 2>&1; then
 	cp "$busybox" root/bin/
 	for a in sh id ls ps dd hostname; do ln -s busybox "root/bin/$a"; done
 else
@@ -10,7 +10,7 @@ else
 	cp "$(command -v plyfs)" root/bin/
 fi
 
-step "as $(id -un): a root directory of $(ls root/bin | wc -l) programs, and plyfs run with limits"
+step "as $(id -un): a root directory with nothing in it but $(ls root/bin | xargs); plyfs run with limits"
 limits=(--net none --layer root -m 32m --cpus 0.5 --pids-limit 20)
 if [[ -z $busybox ]]; then
 	shows plyfs run --rm "${limits[@]}" plyfs version

@@ -8,7 +8,7 @@ before=$(docs)
 mkdir -p pkg/usr/bin
 printf '#!/bin/sh\necho "hello from a program that the host does not have"\n' >pkg/usr/bin/plyfs-hello
 chmod 755 pkg/usr/bin/plyfs-hello
-if command -v dpkg-deb dpkg >/dev/null; then
+if dpkg-deb --version >/dev/null 2>&1 && dpkg --version >/dev/null 2>&1; then
 	mkdir pkg/DEBIAN
 	printf '%s\n' 'Package: plyfs-hello' 'Version: 1' 'Architecture: all' \
 		'Maintainer: nobody <nobody@example.org>' 'Description: the demonstration of plyfs' >pkg/DEBIAN/control
