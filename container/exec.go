@@ -261,6 +261,7 @@ func execTerminal(root int, p *Process, uid int, caller peer) error {
 	if err != nil {
 		return err
 	}
+	p.Size.set(master)
 	if err := caller.send(message{What: "terminal"}, master); err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func (r *runRequest) checkTerminal() error {
 	if !isTerminal(os.Stdin) {
 		return fmt.Errorf("-t needs a terminal as standard input")
 	}
+	p.Size = terminalSize()
 	if t := os.Getenv("TERM"); t != "" {
 		p.Env = append([]string{"TERM=" + t}, p.Env...)
 	}

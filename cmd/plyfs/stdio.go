@@ -5,9 +5,20 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/container"
 )
+
+// terminalSize is that of our terminal.
+func terminalSize() container.Size {
+	size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return container.Size{}
+	}
+	return container.Size{Rows: size.Row, Columns: size.Col}
+}
 
 // stdio connects a payload without a terminal to ours. A file or a pipe it gets
 // as it is; a terminal it doesn't get, because whoever has one can type into

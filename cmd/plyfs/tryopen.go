@@ -142,6 +142,7 @@ func (t *trial) session(s *container.Spec) (err error) {
 	s.Process.Args = t.args
 	s.Process.Env = t.environment()
 	s.Process.Terminal = isTerminal(os.Stdin) && isTerminal(os.Stdout)
+	s.Process.Size = terminalSize()
 	if s.Process.Cwd, err = t.cwd(); err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import "testing"
 
 // TestMoreFlags: what is left of the list, each with a run.
 func TestMoreFlags(t *testing.T) {
-	each(t, func(t *testing.T, p *person) {
+	two(t, func(t *testing.T, p *person) {
 		p.sh(t, `echo '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":28}]}' >$LAYER/../profile
 			mkdir $LAYER/../vol; printf '#!/bin/sh\necho ran\n' >$LAYER/../vol/x; chmod 755 $LAYER/../vol/x`)
 		for _, c := range [][3]string{

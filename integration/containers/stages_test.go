@@ -68,7 +68,7 @@ func TestKilledStages(t *testing.T) {
 // TestKilledRemoval: a removal that was killed is finished by the next one, and
 // a terminal's monitor that was takes the command line along.
 func TestKilledRemoval(t *testing.T) {
-	each(t, func(t *testing.T, p *person) {
+	two(t, func(t *testing.T, p *person) {
 		p.sh(t, swept+`
 			$BIN run --name v $FLAGS sh -c 'mkdir /d; chmod 0 /d; touch /f'
 			PLYFS_FAIL=remove.begun:kill $BIN rm v >/dev/null 2>&1 || true
@@ -86,7 +86,7 @@ func TestKilledRemoval(t *testing.T) {
 // TestKilledExec: whoever executes a command and is killed leaves the container
 // as it was, and nothing in it.
 func TestKilledExec(t *testing.T) {
-	each(t, func(t *testing.T, p *person) {
+	two(t, func(t *testing.T, p *person) {
 		p.sh(t, `
 			$RUND --name e sleep 1000 >/dev/null
 			for point in exec.entered exec.started; do
