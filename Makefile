@@ -41,7 +41,7 @@ build: ## static binaries in bin/
 	@mkdir -p bin
 	@if compgen -G 'cmd/plyfs/*.go' >/dev/null; then $(GO) build $(BUILD_FLAGS) -o bin/ ./cmd/...; fi
 
-demo: build ## a union of three layers as an unprivileged user, step by step
+demo: build ## a union, a copy of this machine that is thrown away, a container with limits: step by step
 	@integration/demo/demo.sh bin/plyfs
 
 setup: ## packages, /dev/fuse and the user that the tests need (as root; else says what is missing)

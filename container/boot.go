@@ -26,6 +26,7 @@ const (
 // roles are what this program can be started as.
 var roles = map[string]func(Opener) error{
 	"monitor": runMonitor,
+	"keeper":  runKeeper,
 	"stage":   runStage,
 	"init":    runInit,
 	"exec":    runExec,
@@ -79,6 +80,10 @@ type order struct {
 	// Guarded says that the monitor forbids devices as soon as init has mounted
 	// the root: for that it needs one that the payload doesn't.
 	Guarded bool
+	// OwnCgroup says that the monitor has made a cgroup for the payload.
+	OwnCgroup bool
+	// Job is done in the container in place of its payload (aside.go).
+	Job []string `json:",omitempty"`
 	// Resolv and similar texts of the host that init may not be able to read.
 	Resolv string
 }

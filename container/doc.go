@@ -11,7 +11,10 @@
 //
 //	monitor   who called [Container.Start]: the command line itself, or with
 //	          -d a process in the background. It holds the terminal, the log
-//	          and the exit status, and is the parent of the next two.
+//	          and the exit status, and is the parent of the next two. With a
+//	          terminal it is always one in the background, so that the command
+//	          line can leave it (console.go, attach.go); a command that is
+//	          executed with a terminal has a keeper in its place (keep.go).
 //	stage     runs from a sealed memfd, without privileges in a user namespace
 //	          "outer" that maps the ids that the container gets. It opens the
 //	          layers, starts init, and then serves the root until the mount is

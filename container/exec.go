@@ -11,6 +11,7 @@ import (
 
 	"github.com/plyfs/plyfs/container/inroot"
 	"github.com/plyfs/plyfs/container/nsfork"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // execOrder is what the process that becomes an executed command is told.
@@ -47,6 +48,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 	}
 	own := &c.spec.Process
 	p.Caps, p.NewPrivs, p.Seccomp, p.Rlimits = own.Caps, own.NewPrivs, own.Seccomp, own.Rlimits
+	p.Notify = own.Notify && st.Inner.single()
 	if p.User == "" {
 		p.User = own.User
 	}
@@ -57,7 +59,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 	if err := checkUser(p.User); err != nil {
 		return nil, err
 	}
-	filter := compileFilter(&p, st.Inner.single() && c.spec.IDs.Virtual)
+	filter := compileFilter(&p, st.Inner.single() && c.spec.IDs.Virtual && !p.Notify)
 	if filter.err != nil {
 		return nil, filter.err
 	}
@@ -66,6 +68,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		return nil, err
 	}
 	defer peer.close()
+	fail.Point("exec.entered")
 	if err := st.Cgroup.Add(e.proc.PID); err != nil {
 		_ = e.Signal(unix.SIGKILL)
 		e.Wait()
@@ -81,6 +84,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		f := asFailure(err)
 		return nil, &StartError{f.Code, f.Text}
 	}
+	fail.Point("exec.started")
 	return e, nil
 }
 
@@ -207,17 +211,22 @@ func execute(caller peer) error {
 		return err
 	}
 	if o.Process.Terminal {
-		if err := execTerminal(root, who.uid, caller); err != nil {
+		if err := execTerminal(root, &o.Process, who.uid, caller); err != nil {
 			return err
 		}
 	}
 	env := o.Process.environment(o.Hostname, who.home)
-	c := &credentials{process: &o.Process, who: who, filter: m.Filter, setGroups: !o.Inner.single(), scope: o.HostNet}
+	c := &credentials{process: &o.Process, who: who, filter: m.Filter, setGroups: !o.Inner.single(), scope: o.HostNet, notify: o.Process.Notify}
 	if err := caller.send(message{What: ready}); err != nil {
 		return err
 	}
 	if err := c.take(); err != nil {
 		return err
+	}
+	if o.Process.Notify {
+		// Somebody has to answer for it, in here: process 1 does so for the
+		// payload alone, and has no door that others could come through.
+		return attendChild(o.Process.Args, env, o.Process.Terminal, c, caller.close)
 	}
 	return replace(o.Process.Args, env)
 }
@@ -237,7 +246,7 @@ func execDirectory(root int, dir string) error {
 
 // execTerminal makes a terminal in the container's devpts, checks that it is
 // one, and takes it.
-func execTerminal(root, uid int, caller peer) error {
+func execTerminal(root int, p *Process, uid int, caller peer) error {
 	master, err := inroot.OpenPlain(root, "/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY)
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
@@ -251,8 +260,9 @@ func execTerminal(root, uid int, caller peer) error {
 	if err != nil {
 		return err
 	}
+	p.Size.set(master)
 	if err := caller.send(message{What: "terminal"}, master); err != nil {
 		return err
 	}
-	return takeTTY(tty, uid, true)
+	return takeTTY(tty, uid, !p.Notify) // else the child's session gets it
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/inroot"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // initProcess is process 1 of a container until it becomes the payload. It is
@@ -53,15 +54,22 @@ func (p *initProcess) run(open Opener) (err error) {
 		p.joinGroup,
 		p.build,
 		p.pivot,
-		p.settle,
 	} {
 		if err := step(); err != nil {
 			return err
 		}
+		fail.Point("init.step")
+	}
+	if p.Job != nil {
+		return p.job()
+	}
+	if err := p.settle(); err != nil {
+		return err
 	}
 	if err := p.monitor.send(message{What: ready}); err != nil {
 		return fmt.Errorf("the monitor is gone: %w", err)
 	}
+	fail.Point("init.ready")
 	return p.become()
 }
 

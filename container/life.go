@@ -197,7 +197,7 @@ func (c *Container) Update(l Limits) (warnings []string, err error) {
 	err = c.update(func(st *State) error {
 		st.live()
 		if st.Status == Running || st.Status == Paused {
-			if warnings, err = st.Cgroup.Update(l.cgroup()); err != nil {
+			if warnings, err = st.Cgroup.Update(l.forPayload(c.spec.Init)); err != nil {
 				return err
 			}
 		}

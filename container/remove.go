@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Remove deletes a container with all that was written in it. One that runs is
@@ -49,6 +52,7 @@ func (c *Container) Remove(force bool) error {
 	if err := os.Rename(c.Dir(), gone); err != nil {
 		return err
 	}
+	fail.Point("remove.begun")
 	return removeData(gone, st.Outer)
 }
 
@@ -171,6 +175,16 @@ func (c *Container) AsRoot(job string, args ...string) error {
 	return asRoot(ids, job, args...)
 }
 
+// AsUserRoot runs a registered job in a process that is root over all ids that
+// the caller has, and can mount.
+func AsUserRoot(job string, args ...string) error {
+	ids := userMaps(false)
+	if os.Geteuid() == 0 {
+		return rootJobs[job](args)
+	}
+	return asRoot(ids, job, args...)
+}
+
 // asRoot starts this program in a user namespace with the ids.
 func asRoot(ids idMaps, job string, args ...string) error {
 	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
@@ -188,7 +202,8 @@ func asRoot(ids idMaps, job string, args ...string) error {
 	cmd.Args = append([]string{"plyfs-root-job", job, strconv.Itoa(fdPeer)}, args...)
 	cmd.Env = append(os.Environ(), roleEnv+"=asroot")
 	cmd.ExtraFiles = []*os.File{ready}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = os.Stdout, &said
 	cmd.SysProcAttr = attr
 	err = cmd.Start()
 	ready.Close()
@@ -202,6 +217,10 @@ func asRoot(ids idMaps, job string, args ...string) error {
 	if e := cmd.Wait(); err == nil {
 		err = e
 	}
+	if text, ok := strings.CutPrefix(said.String(), "plyfs: asroot: "); ok && err != nil {
+		return errors.New(strings.TrimSpace(text))
+	}
+	_, _ = os.Stderr.WriteString(said.String())
 	if err != nil {
 		return fmt.Errorf("%s as root of the container: %w", job, err)
 	}

@@ -110,6 +110,8 @@ type Process struct {
 	Cwd      string `json:",omitempty"` // made when it doesn't exist; "" is /
 	User     string `json:",omitempty"` // NAME|UID[:GROUP|GID]
 	Terminal bool   `json:",omitempty"`
+	// Size is that of the terminal when the process begins; 0 by 0 is unknown.
+	Size Size `json:",omitzero"`
 	// Caps are the names of the capabilities that it may have.
 	Caps []string
 	// NewPrivs lets set-user-ID programs work.
@@ -122,6 +124,9 @@ type Process struct {
 	// Unmasked leaves /proc and /sys as they are.
 	Unmasked bool `json:",omitempty"`
 }
+
+// Size is that of a terminal.
+type Size struct{ Rows, Columns uint16 }
 
 // Seccomp is the filter of system calls; the zero value is moby's profile.
 type Seccomp struct {

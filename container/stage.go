@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // runStage is the stage: it starts init between the outer user namespace and
@@ -38,6 +40,7 @@ func stage(monitor peer, open Opener) error {
 	if err != nil {
 		return err
 	}
+	fail.Point("stage.told")
 	pid, err := startInit(o, theirs)
 	theirs.close()
 	unix.Close(fdInit)
@@ -46,6 +49,7 @@ func stage(monitor peer, open Opener) error {
 		return err
 	}
 	defer ours.close()
+	fail.Point("stage.init")
 	if err := monitor.send(message{Pid: pid}); err != nil {
 		return err
 	}
@@ -78,6 +82,7 @@ func stage(monitor peer, open Opener) error {
 	}
 	ours.close()
 	monitor.close()
+	fail.Point("stage.serve")
 	if err := root.Serve(fds[0], !o.Inner.none()); err != nil {
 		fmt.Fprintf(os.Stderr, "plyfs: the server of the root: %v\n", err)
 		os.Exit(1)
@@ -109,7 +114,7 @@ func startInit(o *order, theirs peer) (int, error) {
 	}
 	pid, err := syscall.ForkExec(selfExe, []string{"plyfs-init"}, &syscall.ProcAttr{
 		// It lives for some milliseconds: no thread and no collection is worth it.
-		Env:   []string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off"},
+		Env:   append([]string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off"}, failEnv()...),
 		Files: []uintptr{0, 1, 2, fdInit, fdOrder, theirs.f.Fd()},
 		Sys:   attr,
 	})
@@ -117,6 +122,14 @@ func startInit(o *order, theirs peer) (int, error) {
 		return 0, namespaceError(err)
 	}
 	return pid, nil
+}
+
+// failEnv passes failpoints on.
+func failEnv() []string {
+	if v := os.Getenv("PLYFS_FAIL"); v != "" {
+		return []string{"PLYFS_FAIL=" + v}
+	}
+	return nil
 }
 
 // namespaceError explains why no namespaces were made.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/cgroup"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // IO are the payload's standard descriptors; nil is /dev/null. With a terminal
@@ -97,6 +98,7 @@ func (r *Run) start(st *State, stdio IO) error {
 		return err
 	}
 	defer initSide.close()
+	fail.Point("start.stage")
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
@@ -109,6 +111,7 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.record(st); err != nil {
 		return err
 	}
+	fail.Point("start.recorded")
 	keepers := []int{os.Getpid()}
 	if r.served { // else the stage has ended, or does in a moment
 		keepers = append(keepers, r.stage.PID)
@@ -118,6 +121,7 @@ func (r *Run) start(st *State, stdio IO) error {
 		return err
 	}
 	r.warn(warnings...)
+	fail.Point("start.grouped")
 	var warning string
 	if r.net, warning, err = connect(&c.spec.Net, c.Dir(), r.init.PID, !o.Inner.none()); err != nil {
 		return err
@@ -132,6 +136,7 @@ func (r *Run) start(st *State, stdio IO) error {
 		if errors.Is(err, unix.EPIPE) {
 			return nil // it has said why
 		}
+		fail.Point("start.told")
 		return err
 	}
 	if !o.Guarded {
@@ -142,12 +147,18 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.awaitPayload(initSide, goOn); err != nil {
 		return err
 	}
+	if err := r.settle(); err != nil {
+		return err
+	}
+	fail.Point("start.payload")
 	st.Status, st.Boot, st.Started, st.Finished = Running, bootID(), time.Now().Round(0), time.Time{}
 	st.Init, st.Monitor, st.Stage = r.init, identify(os.Getpid()), r.stage
 	st.ExitCode, st.Error, st.OOMKilled, st.Stopping, st.Warnings = 0, "", false, false, r.Warnings
 	st.Cgroup, st.Logged = r.group, stdio.Logged
 	st.NetBy, st.NetHelper = r.net.describe()
-	return writeFile(filepath.Join(c.Dir(), "state.json"), st)
+	err = writeFile(filepath.Join(c.Dir(), "state.json"), st)
+	fail.Point("start.stored")
+	return err
 }
 
 // record writes down what a removal must tidy up should we be killed before
@@ -193,7 +204,11 @@ func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
 		return initSide, err
 	}
 	defer initEnd.close()
-	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+	fresh := os.O_TRUNC
+	if o.Job != nil {
+		fresh = 0 // what the last start has said stays
+	}
+	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|fresh, 0o600)
 	if err != nil {
 		return initSide, err
 	}
@@ -240,7 +255,7 @@ func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
 // stageEnv has what the Go runtime reads; nothing else reaches the server.
 func stageEnv() []string {
 	env := []string{roleEnv + "=stage"}
-	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
+	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "PLYFS_FAIL"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Signal sends a signal to the payload.
@@ -20,6 +22,7 @@ const lastWrites = 30 * time.Second
 // down what became of it, and gives the exit code.
 func (r *Run) Wait() (int, error) {
 	code, trouble := r.reap()
+	fail.Point("end.reaped")
 	oom := r.group.OOMKilled()
 	r.net.end()
 	r.group.Kill() // who was about to join the container
@@ -27,6 +30,7 @@ func (r *Run) Wait() (int, error) {
 		trouble = err
 	}
 	st, err := r.finish(code, trouble, oom)
+	fail.Point("end.stored")
 	if err == nil {
 		err = trouble
 	}

@@ -90,6 +90,9 @@ func printText(ok bool, findings []finding) {
 		try = "unshare -Urm   and in it:  " + try
 	}
 	fmt.Println("Ready. Try: ", try)
+	if userns := slices.IndexFunc(findings, func(f finding) bool { return f.Name == usernsName }); findings[userns].State == stateOK {
+		fmt.Println("       and:  plyfs try bash   (whatever is done in it, the machine stays as it is)")
+	}
 }
 
 // examine runs all checks for the user who asks. There are two ways to mount
@@ -111,6 +114,7 @@ func examine() []finding {
 	if os.Geteuid() != 0 {
 		out = append(out, checkSubIDs("/etc/subuid", "newuidmap", os.Geteuid()), checkSubIDs("/etc/subgid", "newgidmap", os.Geteuid()))
 	}
+	out = append(out, checkNetwork())
 	out = append(out, checkFuseConf()...)
 	return append(append(out, checkLimits()...), checkCgroups())
 }

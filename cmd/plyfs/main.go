@@ -22,6 +22,7 @@ import (
 const program = "plyfs"
 
 func main() {
+	container.RegisterRootJob(diffJobName, diffJob)
 	container.Boot(openRootfs)
 	os.Exit(cli.Exit(os.Stderr, program, run(os.Args)))
 }
@@ -29,6 +30,10 @@ func main() {
 // run is main with an error for a result.
 func run(argv []string) error {
 	if done, err := internalRole(); done {
+		return err
+	}
+	argv, err := globalFlags(argv)
+	if err != nil {
 		return err
 	}
 	form, args := callingForm(argv)
@@ -63,7 +68,7 @@ func verbs() []verb {
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
 		{"try", "run a command on a copy of this machine that is thrown away", tryUsage, try},
-		{"diff", "say what a sandbox has changed", diffUsage, diff},
+		{"diff", "say what a sandbox, a container or an upper directory has changed", diffUsage, diff},
 		{"commit", "put a sandbox's changes on the host", commitUsage, commit},
 		{"discard", "delete sandboxes", discardUsage, discard},
 		{"checkpoint", "keep a state of a sandbox", checkpointUsage, checkpoint},
@@ -72,6 +77,7 @@ func verbs() []verb {
 		{"fsck", "check an upper directory", fsckUsage, fsck},
 		{"run", "run a command in a container", runUsage, runVerb},
 		{"exec", "run another command in it", execUsage, execVerb},
+		{"attach", "go back to its terminal", attachUsage, attachVerb},
 		{"ps", "list containers", psUsage, psVerb},
 		{"logs", "print what a container in the background wrote", logsUsage, logsVerb},
 		{"inspect", "print all that is known of containers", inspectUsage, inspectVerb},

@@ -30,6 +30,8 @@ root:
 process:
   -i, --interactive      pass standard input on (else it is empty)
   -t, --tty              give it a terminal
+  --detach-keys KEYS     leave it with -t, and it goes on (ctrl-p,ctrl-q; '' for
+                         none): plyfs attach comes back
   -d, --detach           run in the background and print the id
   -e, --env NAME[=VALUE], --env-file FILE
   -w, --workdir DIR      made when it isn't there
@@ -70,6 +72,7 @@ type runRequest struct {
 	entrypoint  string
 	capAdd      []string
 	capDrop     []string
+	detachKeys  []byte
 }
 
 func runVerb(args []string) error {
@@ -81,7 +84,7 @@ func runVerb(args []string) error {
 	if wantsHelp(flags, runUsage) {
 		return nil
 	}
-	r := new(runRequest)
+	r := newRequest()
 	for _, f := range flags {
 		if err := set[f.Name](r, f.Value); err != nil {
 			return runError(fmt.Errorf("%s: %w", dashes(f.Name), err))
@@ -91,6 +94,12 @@ func runVerb(args []string) error {
 		return runError(err)
 	}
 	return r.run()
+}
+
+func newRequest() *runRequest {
+	r := new(runRequest)
+	r.detachKeys, _ = parseKeys(defaultDetach)
+	return r
 }
 
 func dashes(name string) string {
@@ -105,6 +114,11 @@ func (r *runRequest) run() error {
 	if err != nil {
 		return runError(err)
 	}
+	if r.pidFile != "" { // what can't be written is told before anything runs
+		if err := os.WriteFile(r.pidFile, nil, 0o644); err != nil {
+			return runError(err)
+		}
+	}
 	idFile, err := newFile(r.idFile)
 	if err != nil {
 		return runError(err)
@@ -112,6 +126,9 @@ func (r *runRequest) run() error {
 	c, err := store.Create(r.name, &r.spec)
 	if err == nil {
 		err = finishFile(idFile, c.ID)
+	} else if idFile != nil {
+		idFile.Close()
+		os.Remove(r.idFile)
 	}
 	if err != nil {
 		return runError(err)
@@ -165,8 +182,27 @@ func (r *runRequest) writePid(c *container.Container) error {
 	return os.WriteFile(r.pidFile, fmt.Appendf(nil, "%d\n", st.Init.PID), 0o644)
 }
 
+// onTerminal starts a monitor that gives us the container's terminal: so the
+// container can go on when we detach.
+func (r *runRequest) onTerminal(c *container.Container) (int, error) {
+	a, err := c.StartAttached()
+	if a != nil {
+		tell(a.Warnings)
+	}
+	if err != nil {
+		return 0, r.discard(c, err)
+	}
+	if err := r.writePid(c); err != nil && !errors.Is(err, container.ErrNotFound) { // it may have ended
+		tell([]string{err.Error()})
+	}
+	return relay(a, r.detachKeys, comeBack(c))
+}
+
 // foreground is the monitor of the container until it ends.
 func (r *runRequest) foreground(c *container.Container) (int, error) {
+	if r.spec.Process.Terminal {
+		return r.onTerminal(c)
+	}
 	stdio, err := r.stdio()
 	if err != nil {
 		return 0, r.discard(c, err)
@@ -183,15 +219,10 @@ func (r *runRequest) foreground(c *container.Container) (int, error) {
 			_ = started.Signal(s.(unix.Signal))
 		}
 	}()
-	stop := func() {}
-	if started.Terminal != nil {
-		stop = relay(started.Terminal)
-	}
 	if err := r.writePid(c); err != nil {
 		tell([]string{err.Error()})
 	}
 	code, err := started.Wait()
-	stop()
 	stdio.wait()
 	return code, err
 }

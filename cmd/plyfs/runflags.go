@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -73,14 +74,14 @@ func runValues() map[string]setter {
 		"entrypoint": str(func(r *runRequest) *string { return &r.entrypoint }),
 		"cidfile":    str(func(r *runRequest) *string { return &r.idFile }),
 		"pidfile":    str(func(r *runRequest) *string { return &r.pidFile }),
-		"dns":        each(func(r *runRequest) *[]string { return &r.spec.Net.DNS }),
+		"dns":        addDNS,
 		"cap-add":    each(func(r *runRequest) *[]string { return &r.capAdd }),
 		"cap-drop":   each(func(r *runRequest) *[]string { return &r.capDrop }),
 		"e":          addEnv, "env": addEnv, "env-file": addEnvFile,
 		"v": addVolume, "volume": addVolume, "tmpfs": addTmpfs, "device": addDevice,
 		"p": addPort, "publish": addPort, "add-host": addHost,
 		"l": addLabel, "label": addLabel, "sysctl": addSysctl, "ulimit": addUlimit,
-		"security-opt": securityOpt, "userns": setUserns, "ids": setIDs,
+		"detach-keys": setDetachKeys, "security-opt": securityOpt, "userns": setUserns, "ids": setIDs,
 		"stop-signal": setStopSignal, "stop-timeout": setStopTimeout, "restart": setRestart,
 	}
 	maps.Copy(all, limitFlags())
@@ -203,6 +204,9 @@ func securityOpt(r *runRequest, v string) error {
 		text, err := os.ReadFile(value)
 		if err != nil {
 			return err
+		}
+		if !json.Valid(text) {
+			return fmt.Errorf("%s is not a profile: it isn't JSON", value)
 		}
 		p.Seccomp = container.Seccomp{Profile: text}
 	case v == "systempaths=unconfined":

@@ -184,6 +184,9 @@ func limitIO(r *runRequest, v string) error {
 
 // checkSwap: memory and swap together can't be less than memory.
 func checkSwap(l *container.Limits) error {
+	if l.MemorySwap > 0 && l.Memory == 0 {
+		return fmt.Errorf("--memory-swap counts memory and swap together: give --memory, too")
+	}
 	if l.MemorySwap > 0 && l.MemorySwap < l.Memory {
 		return fmt.Errorf("--memory-swap counts memory and swap together: it can't be below --memory")
 	}

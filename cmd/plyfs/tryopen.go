@@ -9,6 +9,7 @@ import (
 
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/sandbox"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // open finds the sandbox or makes one, takes it for this process, and prepares
@@ -51,6 +52,7 @@ func (t *trial) create(store *container.Store) (*container.Container, error) {
 	if err != nil {
 		return nil, err
 	}
+	fail.Point("try.created")
 	root, err := filepath.EvalSymlinks(filepath.Dir(filepath.Dir(c.Dir())))
 	if err == nil {
 		err = (&sandbox.Config{Virtual: os.Geteuid() != 0, Store: root}).Save(c.Dir())
@@ -72,7 +74,9 @@ func (t *trial) take(c *container.Container, hide []string) (*box, *os.File, err
 		return nil, nil, err
 	}
 	b.config.Add(hide, t.rw, t.ro)
+	fail.Point("try.taken")
 	if err = b.config.BuildView(c.Dir(), hide); err == nil {
+		fail.Point("try.viewed")
 		err = b.config.Save(c.Dir())
 	}
 	if err == nil {
@@ -138,6 +142,7 @@ func (t *trial) session(s *container.Spec) (err error) {
 	s.Process.Args = t.args
 	s.Process.Env = t.environment()
 	s.Process.Terminal = isTerminal(os.Stdin) && isTerminal(os.Stdout)
+	s.Process.Size = terminalSize()
 	if s.Process.Cwd, err = t.cwd(); err != nil {
 		return err
 	}
@@ -177,6 +182,7 @@ func (t *trial) cwd() (string, error) {
 	}
 	for _, p := range sandbox.Fresh() {
 		if (dir == p || strings.HasPrefix(dir, p+"/")) && !slices.Contains(t.rw, dir) {
+			t.workdir = "/" // and it is said once
 			tell([]string{fmt.Sprintf("%s is not in the sandbox, where %s is fresh: the command starts in / (--rw passes a directory through)", dir, p)})
 			return "/", nil
 		}
