@@ -32,7 +32,7 @@ SOAK ?= 1h
 BENCH ?=
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## static binaries in bin/
 	@mkdir -p bin
@@ -60,6 +60,9 @@ lint: ## formatting, vet, staticcheck, and the house rules
 bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
 	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
 
+bench-start: setup build ## how long a container and a sandbox take to start, beside crun and bubblewrap
+	@$(GO) run ./integration/startup -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
+
 soak: setup build ## random operations against kernel overlayfs for SOAK=1h
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
@@ -71,4 +74,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test lint bench soak install clean
+.PHONY: help build demo setup test lint bench bench-start soak install clean

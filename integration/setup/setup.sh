@@ -12,7 +12,7 @@ needs=(
 	newuidmap:uidmap mmdebstrap:mmdebstrap busybox:busybox-static
 	getfattr:attr getfacl:acl setcap:libcap2-bin sqlite3:sqlite3
 	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux script:bsdutils
-	pasta:passt pgrep:procps
+	pasta:passt pgrep:procps bwrap:bubblewrap strace:strace
 )
 user=plytest
 quiet=${1:-}
