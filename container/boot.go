@@ -14,6 +14,10 @@ import (
 // roleEnv says to a process of ours what it is.
 const roleEnv = "_PLYFS_ROLE"
 
+// quickEnv before the name of a variable says that the monitor has set it, for
+// the start only.
+const quickEnv = "_PLYFS_QUICK_"
+
 // The descriptors that a role finds. A role that doesn't need one has nothing
 // there.
 const (
@@ -51,6 +55,12 @@ func Boot(open Opener) {
 		return
 	}
 	os.Unsetenv(roleEnv)
+	for _, v := range []string{"GOMAXPROCS", "GOGC"} {
+		if os.Getenv(quickEnv+v) != "" {
+			os.Unsetenv(quickEnv + v)
+			os.Unsetenv(v)
+		}
+	}
 	run, ok := roles[name]
 	if !ok {
 		fmt.Fprintf(os.Stderr, "plyfs: %s=%s: this variable is for plyfs itself\n", roleEnv, name)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
 )
 
 // idMap is one line of an id map: Size ids from Inside, seen from within the
@@ -179,19 +180,60 @@ func (m idMaps) write(pid int) error {
 		}
 		return nil
 	}
-	done := make(chan error, 2)
+	// Both at once, and nothing of os/exec: its pipes and threads would take
+	// longer than the programs.
+	var mappers []*mapper
+	var errs []error
 	for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
-		go func() {
-			args := []string{strconv.Itoa(pid)}
-			for _, l := range lines {
-				args = append(args, strconv.Itoa(l.Inside), strconv.Itoa(l.Outside), strconv.Itoa(l.Size))
-			}
-			out, err := exec.Command(tool, args...).CombinedOutput()
-			if err != nil {
-				err = fmt.Errorf("%s: %w: %s (check /etc/subuid and /etc/subgid, or give --userns single)", tool, err, strings.TrimSpace(string(out)))
-			}
-			done <- err
-		}()
+		m, err := startMapper(tool, pid, lines)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		mappers = append(mappers, m)
 	}
-	return errors.Join(<-done, <-done)
+	for _, m := range mappers {
+		errs = append(errs, m.wait())
+	}
+	return errors.Join(errs...)
+}
+
+// mapper is a running newuidmap or newgidmap.
+type mapper struct {
+	tool string
+	pid  int
+	said *os.File
+}
+
+func startMapper(tool string, pid int, lines []idMap) (*mapper, error) {
+	path, err := exec.LookPath(tool)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{tool, strconv.Itoa(pid)}
+	for _, l := range lines {
+		args = append(args, strconv.Itoa(l.Inside), strconv.Itoa(l.Outside), strconv.Itoa(l.Size))
+	}
+	fd, err := unix.MemfdCreate("plyfs-"+tool, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd: %w", err)
+	}
+	m := &mapper{tool: tool, said: os.NewFile(uintptr(fd), tool)}
+	out := uintptr(fd)
+	if m.pid, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Files: []uintptr{out, out, out}}); err != nil {
+		m.said.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func (m *mapper) wait() error {
+	defer m.said.Close()
+	ws := wait(m.pid)
+	if exitCode(ws) == 0 {
+		return nil
+	}
+	text := make([]byte, 1000)
+	n, _ := m.said.ReadAt(text, 0)
+	return fmt.Errorf("%s: exit status %d: %s (check /etc/subuid and /etc/subgid, or give --userns single)", m.tool, exitCode(ws), strings.TrimSpace(string(text[:n])))
 }

@@ -44,6 +44,7 @@ type Run struct {
 	init    process
 	stage   process
 	served  bool
+	outer   idMaps
 	tell    func(string)
 	group   *cgroup.Group
 	net     *netHelper
@@ -69,6 +70,7 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 	r := &Run{c: c, served: c.spec.Root.FS != "", tell: stdio.Warn}
 	// Kept also when it fails: what was written by then belongs to these ids.
 	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
+		r.outer = st.Outer
 		err = r.start(st, stdio)
 	}
 	if err != nil {
@@ -87,15 +89,13 @@ func (r *Run) start(st *State, stdio IO) error {
 	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
 	o.Spec.Files = c.spec.withFiles()
 	o.Outer, o.Inner = st.Outer, st.Inner
-	filter := make(chan filterResult, 1)
-	go func() {
-		filter <- compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
-	}()
 	initSide, err := r.startStage(o, stdio)
 	if err != nil {
 		return err
 	}
 	defer initSide.close()
+	// While the stage starts init.
+	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
@@ -121,7 +121,6 @@ func (r *Run) start(st *State, stdio IO) error {
 		return err
 	}
 	r.warn(warning)
-	f := <-filter
 	if f.err != nil {
 		return f.err
 	}
@@ -163,7 +162,11 @@ func (r *Run) warn(texts ...string) {
 
 // startStage starts the stage and gives the socket to init.
 func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
-	self, err := sealedSelf()
+	ids := o.Outer
+	if ids.none() {
+		ids = o.Inner
+	}
+	self, err := safeSelf(ids)
 	if err != nil {
 		return initSide, err
 	}
@@ -226,12 +229,17 @@ func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
 	return initSide, ours.send(message{What: "mapped"})
 }
 
-// stageEnv has what the Go runtime reads; nothing else reaches the server.
+// stageEnv has what the Go runtime reads; nothing else reaches the server. Until
+// it serves, no thread and no collection is worth it: it lets go of the quick
+// ones then (see Boot).
 func stageEnv() []string {
 	env := []string{roleEnv + "=stage"}
+	quick := map[string]string{"GOMAXPROCS": "1", "GOGC": "off"}
 	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
+		} else if v, ok := quick[name]; ok {
+			env = append(env, name+"="+v, quickEnv+name+"=1")
 		}
 	}
 	return env
@@ -245,22 +253,41 @@ var stageCaps = []uintptr{
 	unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE,
 }
 
-// awaitPayload listens to init until it has become the payload.
+// awaitPayload listens to init until it has become the payload, and to the
+// stage, which speaks only when it fails (it has done when it serves): then init
+// may wait for its root for ever.
 func (r *Run) awaitPayload(initSide peer) error {
-	// The stage speaks only when it fails: then init may wait for its root for
-	// ever. It has done when it serves.
-	failed := make(chan *failure, 1)
-	go func() {
-		m, _, err := r.stageIn.receive()
-		if err == nil && m.Failure != nil {
-			_ = r.init.signal(unix.SIGKILL)
-		}
-		r.stageIn.close()
-		failed <- m.Failure
-	}()
+	defer r.stageIn.close()
 	isReady := false
-	var f *failure
+	var f, first *failure // first is the reason for what init saw
+	stageSpeaks := true
+	hear := func(timeout int) (init bool, err error) {
+		watch := []unix.PollFd{{Fd: int32(initSide.f.Fd()), Events: unix.POLLIN}, {Fd: -1, Events: unix.POLLIN}}
+		if stageSpeaks {
+			watch[1].Fd = int32(r.stageIn.f.Fd())
+		}
+		if _, err := unix.Poll(watch, timeout); err != nil && !errors.Is(err, unix.EINTR) {
+			return false, err
+		}
+		if watch[1].Revents != 0 {
+			m, _, err := r.stageIn.receive()
+			if err == nil && m.Failure != nil {
+				_ = r.init.signal(unix.SIGKILL)
+				first = m.Failure
+			}
+			r.stageIn.close()
+			stageSpeaks = false
+		}
+		return watch[0].Revents != 0, nil
+	}
 	for {
+		init, err := hear(-1)
+		if err != nil {
+			return err
+		}
+		if !init {
+			continue
+		}
 		m, fds, err := initSide.receive()
 		switch {
 		case errors.Is(err, io.EOF) && isReady && f == nil:
@@ -269,12 +296,11 @@ func (r *Run) awaitPayload(initSide peer) error {
 			f = &failure{125, fmt.Sprintf("process 1 of the container ended before the command was started; see %s", filepath.Join(r.c.Dir(), "server.log"))}
 			fallthrough
 		case err != nil:
-			select {
-			case first := <-failed:
-				if first != nil {
-					f = first // the reason for what init saw
-				}
-			case <-time.After(time.Second):
+			if stageSpeaks {
+				_, _ = hear(1000)
+			}
+			if first != nil {
+				f = first
 			}
 			return f
 		case m.Failure != nil:

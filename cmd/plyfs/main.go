@@ -11,6 +11,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
@@ -123,4 +124,12 @@ func unknownVerb(name string) error {
 		return fmt.Errorf("unknown verb %q; did you mean %s?", name, near)
 	}
 	return fmt.Errorf("unknown verb %q; plyfs help lists the verbs", name)
+}
+
+// oneProcessor is for verbs that mostly wait: the Go runtime would start threads
+// to look for work on the other ones, which costs more than the work.
+func oneProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 }

@@ -75,6 +75,7 @@ type runRequest struct {
 }
 
 func runVerb(args []string) error {
+	oneProcessor()
 	spec, set := runFlags()
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {

@@ -69,6 +69,7 @@ var trySpec = cli.Spec{
 }
 
 func try(args []string) error {
+	oneProcessor()
 	flags, rest, err := trySpec.Getopt(args, nil)
 	if err != nil {
 		return cli.WithCode(cli.ExitNotRun, err)

@@ -75,10 +75,16 @@ func (s *stand) memory(args []string) (m memory, err error) {
 	}
 }
 
-// ours says whether a process runs a program of plyfs, and not the payload.
+// ours says whether a process runs a program of plyfs, and not the payload. A
+// process that was just forked still looks like its parent and is nothing yet.
 func ours(pid string) bool {
-	name, err := os.ReadFile("/proc/" + pid + "/cmdline")
-	return err == nil && bytes.Contains(name[:max(bytes.IndexByte(name, 0), 0)], []byte("plyfs"))
+	line := func(pid string) []byte {
+		text, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+		return text
+	}
+	own := line(pid)
+	parent := line(strconv.Itoa(field("/proc/"+pid+"/status", "PPid:")))
+	return bytes.Contains(own[:max(bytes.IndexByte(own, 0), 0)], []byte("plyfs")) && !bytes.Equal(own, parent)
 }
 
 // family is a process and all that descend from it.
