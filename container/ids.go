@@ -162,37 +162,56 @@ func readMap(file string) (out []idMap) {
 	return out
 }
 
-// write has newuidmap and newgidmap set the maps of a process; a single id of
-// his own a user may map himself.
+// write sets the maps of a process that was made in a new user namespace.
 func (m idMaps) write(pid int) error {
+	w, err := m.start(pid)
+	if err != nil {
+		return err
+	}
+	return w.wait()
+}
+
+// start begins to write them: newuidmap and newgidmap do it; a single id of his
+// own a user may map himself.
+func (m idMaps) start(pid int) (mapping, error) {
 	if m.single() && len(m.GID) == 1 && m.GID[0].Size == 1 {
-		dir := "/proc/" + strconv.Itoa(pid)
-		if err := os.WriteFile(dir+"/setgroups", []byte("deny"), 0); err != nil {
-			return fmt.Errorf("user namespace: %w", err)
-		}
-		for _, f := range []struct {
-			name string
-			line idMap
-		}{{"/uid_map", m.UID[0]}, {"/gid_map", m.GID[0]}} {
-			if err := os.WriteFile(dir+f.name, fmt.Appendf(nil, "%d %d 1", f.line.Inside, f.line.Outside), 0); err != nil {
-				return fmt.Errorf("user namespace: %w", err)
-			}
-		}
-		return nil
+		return nil, m.writeSingle(pid)
 	}
 	// Both at once, and nothing of os/exec: its pipes and threads would take
 	// longer than the programs.
-	var mappers []*mapper
-	var errs []error
+	var all mapping
 	for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
-		m, err := startMapper(tool, pid, lines)
+		one, err := startMapper(tool, pid, lines)
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			return nil, errors.Join(err, all.wait())
 		}
-		mappers = append(mappers, m)
+		all = append(all, one)
 	}
-	for _, m := range mappers {
+	return all, nil
+}
+
+func (m idMaps) writeSingle(pid int) error {
+	dir := "/proc/" + strconv.Itoa(pid)
+	if err := os.WriteFile(dir+"/setgroups", []byte("deny"), 0); err != nil {
+		return fmt.Errorf("user namespace: %w", err)
+	}
+	for _, f := range []struct {
+		name string
+		line idMap
+	}{{"/uid_map", m.UID[0]}, {"/gid_map", m.GID[0]}} {
+		if err := os.WriteFile(dir+f.name, fmt.Appendf(nil, "%d %d 1", f.line.Inside, f.line.Outside), 0); err != nil {
+			return fmt.Errorf("user namespace: %w", err)
+		}
+	}
+	return nil
+}
+
+// mapping are the programs that write the maps of a process.
+type mapping []*mapper
+
+func (all mapping) wait() error {
+	var errs []error
+	for _, m := range all {
 		errs = append(errs, m.wait())
 	}
 	return errors.Join(errs...)
@@ -227,9 +246,14 @@ func startMapper(tool string, pid int, lines []idMap) (*mapper, error) {
 	return m, nil
 }
 
+// wait can be called again, and does nothing then.
 func (m *mapper) wait() error {
+	if m.pid == 0 {
+		return nil
+	}
 	defer m.said.Close()
 	ws := wait(m.pid)
+	m.pid = 0
 	if exitCode(ws) == 0 {
 		return nil
 	}

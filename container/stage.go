@@ -15,9 +15,6 @@ import (
 // init's own, and serves the root.
 func runStage(open Opener) error {
 	monitor := inherited(fdPeer)
-	for _, fd := range []int{fdOrder, fdInit, fdLog} {
-		unix.CloseOnExec(fd)
-	}
 	err := stage(monitor, open)
 	if err != nil {
 		// The monitor may be gone, and then nobody wants to know.
@@ -27,11 +24,8 @@ func runStage(open Opener) error {
 }
 
 func stage(monitor peer, open Opener) error {
-	o, err := readOrder()
+	o, err := awaitOrder(monitor)
 	if err != nil {
-		return err
-	}
-	if _, _, err := monitor.receive(); err != nil { // our ids are mapped
 		return err
 	}
 	ours, theirs, err := newPeers()

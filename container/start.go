@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +22,9 @@ type IO struct {
 	// Warn is told what was asked for and isn't in force, before the payload
 	// starts as far as it is known then; nil: Run.Warnings has it.
 	Warn func(text string)
+	// Meanwhile, if not nil, is called once while the processes start, before
+	// the payload does: for what takes a moment, too.
+	Meanwhile func()
 }
 
 // StartError is an error of Start with the exit code that run has for it.
@@ -89,13 +91,21 @@ func (r *Run) start(st *State, stdio IO) error {
 	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
 	o.Spec.Files = c.spec.withFiles()
 	o.Outer, o.Inner = st.Outer, st.Inner
-	initSide, err := r.startStage(o, stdio)
+	mapping, err := r.startStage(o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = mapping.wait() }()
+	// The rest while it starts and its ids are mapped.
+	if stdio.Meanwhile != nil {
+		stdio.Meanwhile()
+	}
+	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
+	initSide, err := r.order(o, stdio, mapping)
 	if err != nil {
 		return err
 	}
 	defer initSide.close()
-	// While the stage starts init.
-	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
@@ -158,99 +168,6 @@ func (r *Run) warn(texts ...string) {
 			r.tell(t)
 		}
 	}
-}
-
-// startStage starts the stage and gives the socket to init.
-func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
-	ids := o.Outer
-	if ids.none() {
-		ids = o.Inner
-	}
-	self, err := safeSelf(ids)
-	if err != nil {
-		return initSide, err
-	}
-	text, err := o.file()
-	if err != nil {
-		return initSide, err
-	}
-	defer text.Close()
-	ours, theirs, err := newPeers()
-	if err != nil {
-		return initSide, err
-	}
-	defer theirs.close()
-	initSide, initEnd, err := newPeers()
-	if err != nil {
-		return initSide, err
-	}
-	defer initEnd.close()
-	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
-	if err != nil {
-		return initSide, err
-	}
-	defer log.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return initSide, err
-	}
-	defer null.Close()
-	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), theirs.f.Fd(), text.Fd(), initEnd.f.Fd(), log.Fd()}
-	for i, f := range []*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr} {
-		if f != nil {
-			files[i] = f.Fd()
-		}
-	}
-	// The terminal's signals are for us: we pass them on.
-	attr := &syscall.SysProcAttr{Setsid: true}
-	late := false
-	if !o.Outer.none() {
-		attr.Cloneflags = unix.CLONE_NEWUSER
-		if o.Outer.single() {
-			attr.UidMappings, attr.GidMappings = sysMap(o.Outer.UID), sysMap(o.Outer.GID)
-		} else {
-			// Its ids come later, by newuidmap, and without one an exec
-			// would lose the capabilities over the new namespace.
-			late, attr.AmbientCaps = true, stageCaps
-		}
-	}
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.Dir}, &syscall.ProcAttr{
-		Env: stageEnv(), Files: files, Sys: attr,
-	})
-	if err != nil {
-		return initSide, namespaceError(err)
-	}
-	r.stage, r.stageIn = identify(pid), ours
-	if late {
-		if err := o.Outer.write(pid); err != nil {
-			return initSide, err
-		}
-	}
-	return initSide, ours.send(message{What: "mapped"})
-}
-
-// stageEnv has what the Go runtime reads; nothing else reaches the server. Until
-// it serves, no thread and no collection is worth it: it lets go of the quick
-// ones then (see Boot).
-func stageEnv() []string {
-	env := []string{roleEnv + "=stage"}
-	quick := map[string]string{"GOMAXPROCS": "1", "GOGC": "off"}
-	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		} else if v, ok := quick[name]; ok {
-			env = append(env, name+"="+v, quickEnv+name+"=1")
-		}
-	}
-	return env
-}
-
-// stageCaps are what the stage needs in the outer user namespace: to map the
-// inner one, and to be root over the files of its ids.
-var stageCaps = []uintptr{
-	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID,
-	unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SETFCAP, unix.CAP_MKNOD,
-	unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE,
 }
 
 // awaitPayload listens to init until it has become the payload, and to the

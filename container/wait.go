@@ -84,6 +84,12 @@ func (r *Run) reap() (code int, trouble error) {
 		return exitCode(wait(r.init.PID)), r.serverError(ws)
 	}
 	code = exitCode(wait(r.init.PID))
+	if r.c.spec.Remove {
+		// All that it could still write is deleted next.
+		_ = r.stage.signal(unix.SIGKILL)
+		wait(r.stage.PID)
+		return code, nil
+	}
 	if !r.stage.awaitEnd(lastWrites) {
 		_ = r.stage.signal(unix.SIGKILL)
 		wait(r.stage.PID)

@@ -6,6 +6,8 @@
 // rooms below, and returns an error. What a verb prints on success goes to
 // standard output. The binary has other names, too (form.go): fuse-overlayfs
 // and the mount helpers of mount(8) and containerd.
+//
+//go:debug decoratemappings=0
 package main
 
 import (

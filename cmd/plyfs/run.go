@@ -174,7 +174,8 @@ func (r *runRequest) foreground(c *container.Container) (int, error) {
 	if err != nil {
 		return 0, r.discard(c, err)
 	}
-	signals := container.CatchSignals()
+	var signals <-chan os.Signal
+	stdio.payload.Meanwhile = func() { signals = container.CatchSignals() }
 	stdio.payload.Warn = func(text string) { tell([]string{text}) }
 	started, err := c.Start(stdio.payload)
 	stdio.started()

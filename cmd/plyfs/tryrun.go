@@ -50,12 +50,14 @@ func (t *trial) run() error {
 // command runs it to its end.
 func (t *trial) command(b *box) (code int, err error) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
 	ended := make(chan struct{})
 	std, err := t.stdio(b.c.Spec().Process.Terminal, ended)
 	if err != nil {
 		return 0, err
+	}
+	std.payload.Meanwhile = func() {
+		signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	}
 	run, err := b.c.Start(std.payload)
 	std.started()

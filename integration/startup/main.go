@@ -125,6 +125,7 @@ func newStand(name string) (*stand, error) {
 chmod 755 . && mkdir -p root/bin root/etc root/proc root/sys root/dev root/tmp home/run
 install "$(command -v busybox)" root/bin/busybox
 for a in true sleep sh; do ln -s busybox root/bin/$a; done
+touch root/etc/hosts root/etc/hostname root/etc/resolv.conf
 chmod 700 home/run && chown -R "$1" home root`
 	cmd := exec.Command("bash", "-ec", script, "-", fmt.Sprintf("%d:%d", s.uid, s.gid))
 	cmd.Dir = s.dir

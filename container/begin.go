@@ -1,0 +1,146 @@
+package container
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// startStage starts the stage, and what maps its ids, and waits for neither. All
+// else that it needs comes with its order.
+func (r *Run) startStage(o *order) (mapping, error) {
+	ids := o.Outer
+	if ids.none() {
+		ids = o.Inner
+	}
+	self, err := safeSelf(ids)
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs, err := newPeers()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.close()
+	r.stageIn = ours
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	n := null.Fd()
+	// The terminal's signals are for us: we pass them on.
+	attr := &syscall.SysProcAttr{Setsid: true}
+	late := false
+	if !o.Outer.none() {
+		attr.Cloneflags = unix.CLONE_NEWUSER
+		if o.Outer.single() {
+			attr.UidMappings, attr.GidMappings = sysMap(o.Outer.UID), sysMap(o.Outer.GID)
+		} else {
+			// Its ids come later, by newuidmap, and without one an exec
+			// would lose the capabilities over the new namespace.
+			late, attr.AmbientCaps = true, stageCaps
+		}
+	}
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.Dir}, &syscall.ProcAttr{
+		// Its places for what comes with the order are taken, so that
+		// nothing else gets there.
+		Env: stageEnv(), Files: []uintptr{n, n, n, theirs.f.Fd(), n, n, n}, Sys: attr,
+	})
+	if err != nil {
+		return nil, namespaceError(err)
+	}
+	r.stage = identify(pid)
+	if !late {
+		return nil, nil
+	}
+	return o.Outer.start(pid)
+}
+
+// ordered are the places of the descriptors that come with the order.
+var ordered = []int{fdOrder, fdInit, fdLog, 0, 1, 2}
+
+// order tells the stage what to do, when its ids are mapped. The result is our
+// end of the socket to init.
+func (r *Run) order(o *order, stdio IO, ids mapping) (initSide peer, err error) {
+	text, err := o.file()
+	if err != nil {
+		return initSide, err
+	}
+	defer text.Close()
+	initSide, initEnd, err := newPeers()
+	if err != nil {
+		return initSide, err
+	}
+	defer initEnd.close()
+	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+	if err != nil {
+		return initSide, err
+	}
+	defer log.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return initSide, err
+	}
+	defer null.Close()
+	fds := []int{int(text.Fd()), int(initEnd.f.Fd()), int(log.Fd())}
+	for _, f := range []*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr} {
+		if f == nil {
+			f = null
+		}
+		fds = append(fds, int(f.Fd()))
+	}
+	if err := ids.wait(); err != nil {
+		return initSide, err
+	}
+	return initSide, r.stageIn.send(message{What: "order"}, fds...)
+}
+
+// awaitOrder is the stage's side of order.
+func awaitOrder(monitor peer) (*order, error) {
+	m, fds, err := monitor.receive()
+	if err != nil {
+		return nil, err
+	}
+	if m.What != "order" || len(fds) != len(ordered) {
+		return nil, fmt.Errorf("the monitor sent %q instead of an order", m.What)
+	}
+	for i, fd := range fds {
+		flags := unix.O_CLOEXEC
+		if ordered[i] <= 2 { // the payload's
+			flags = 0
+		}
+		if err := unix.Dup3(fd, ordered[i], flags); err != nil {
+			return nil, err
+		}
+		unix.Close(fd)
+	}
+	return readOrder()
+}
+
+// stageEnv has what the Go runtime reads; nothing else reaches the server. Until
+// it serves, no thread and no collection is worth it: it lets go of the quick
+// ones then (see Boot).
+func stageEnv() []string {
+	env := []string{roleEnv + "=stage"}
+	quick := map[string]string{"GOMAXPROCS": "1", "GOGC": "off"}
+	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		} else if v, ok := quick[name]; ok {
+			env = append(env, name+"="+v, quickEnv+name+"=1")
+		}
+	}
+	return env
+}
+
+// stageCaps are what the stage needs in the outer user namespace: to map the
+// inner one, and to be root over the files of its ids.
+var stageCaps = []uintptr{
+	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID,
+	unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SETFCAP, unix.CAP_MKNOD,
+	unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE,
+}
