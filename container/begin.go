@@ -63,9 +63,9 @@ func (r *Run) startStage(o *order) (mapping, error) {
 // ordered are the places of the descriptors that come with the order.
 var ordered = []int{fdOrder, fdInit, fdLog, 0, 1, 2}
 
-// order tells the stage what to do, when its ids are mapped. The result is our
+// order tells the stage what to do when its ids are mapped. The result is our
 // end of the socket to init.
-func (r *Run) order(o *order, stdio IO, ids mapping) (initSide peer, err error) {
+func (r *Run) order(o *order, stdio IO) (initSide peer, err error) {
 	text, err := o.file()
 	if err != nil {
 		return initSide, err
@@ -93,9 +93,6 @@ func (r *Run) order(o *order, stdio IO, ids mapping) (initSide peer, err error) 
 		}
 		fds = append(fds, int(f.Fd()))
 	}
-	if err := ids.wait(); err != nil {
-		return initSide, err
-	}
 	return initSide, r.stageIn.send(message{What: "order"}, fds...)
 }
 
@@ -118,7 +115,11 @@ func awaitOrder(monitor peer) (*order, error) {
 		}
 		unix.Close(fd)
 	}
-	return readOrder()
+	o, err := readOrder()
+	if err == nil {
+		_, _, err = monitor.receive() // our ids are mapped
+	}
+	return o, err
 }
 
 // stageEnv has what the Go runtime reads; nothing else reaches the server. Until

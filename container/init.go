@@ -59,6 +59,7 @@ func (p *initProcess) run(open Opener) (err error) {
 			return err
 		}
 	}
+	p.prefetch()
 	if err := p.monitor.send(message{What: ready}); err != nil {
 		return fmt.Errorf("the monitor is gone: %w", err)
 	}

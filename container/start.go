@@ -96,16 +96,22 @@ func (r *Run) start(st *State, stdio IO) error {
 		return err
 	}
 	defer func() { _ = mapping.wait() }()
-	// The rest while it starts and its ids are mapped.
-	if stdio.Meanwhile != nil {
-		stdio.Meanwhile()
-	}
-	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
-	initSide, err := r.order(o, stdio, mapping)
+	initSide, err := r.order(o, stdio)
 	if err != nil {
 		return err
 	}
 	defer initSide.close()
+	// The rest while its ids are mapped.
+	if stdio.Meanwhile != nil {
+		stdio.Meanwhile()
+	}
+	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
+	if err := mapping.wait(); err != nil {
+		return err
+	}
+	if err := r.stageIn.send(message{What: "mapped"}); err != nil {
+		return err
+	}
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
