@@ -262,8 +262,10 @@ func setRlimits(limits []Rlimit) error {
 // ended.
 func (p *initProcess) reap(env []string, c *credentials) error {
 	args := p.Spec.Process.Args
-	signals := CatchSignals()
 	pid, err := eachCandidate(args[0], env, func(path string) (int, error) {
+		if err := unix.Access(path, unix.F_OK); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			return 0, err // not worth a fork
+		}
 		return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{
 			Setsid: p.tty >= 0, Setctty: p.tty >= 0,
 		}})
@@ -271,6 +273,7 @@ func (p *initProcess) reap(env []string, c *credentials) error {
 	if err != nil {
 		return err
 	}
+	signals := CatchSignals() // the monitor passes none on before the next line
 	// The monitor takes the end of this socket for the start of the payload.
 	p.monitor.close()
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
