@@ -88,7 +88,7 @@ func ownMounts() error {
 		return errors.New("run it as root: it becomes the user itself")
 	}
 	if os.Getenv(mark) != "" {
-		_ = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH) // none elsewhere
+		hideUnified()
 		return nil
 	}
 	self, err := os.Executable()
@@ -102,6 +102,9 @@ func ownMounts() error {
 	args := append([]string{tool, "--mount", "--propagation", "slave", self}, os.Args[1:]...)
 	return syscall.Exec(tool, args, append(os.Environ(), mark+"=1"))
 }
+
+// hideUnified takes the unified hierarchy of a hybrid machine away.
+func hideUnified() { _ = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH) }
 
 // stand is what all commands share.
 type stand struct {
