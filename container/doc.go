@@ -12,13 +12,14 @@
 //	monitor   who called [Container.Start]: the command line itself, or with
 //	          -d a process in the background. It holds the terminal, the log
 //	          and the exit status, and is the parent of the next two.
-//	stage     runs from a sealed memfd, without privileges in a user namespace
+//	stage     runs without privileges in a user namespace
 //	          "outer" that maps the ids that the container gets. It opens the
 //	          layers, starts init, and then serves the root until the mount is
 //	          gone (or ends at once when the root is a plain directory). It
 //	          stays in the cgroup of its caller: a payload that runs out of
 //	          memory must not take its own root along.
-//	init      runs from the memfd in all the new namespaces; its user
+//	init      runs in all the new namespaces, from a file that the payload
+//	          can't write to (see safeSelf); its user
 //	          namespace is a child of the stage's with the same ids, so that
 //	          root in it has no power over the server of its root. It opens
 //	          /dev/fuse there (the kernel wants that), mounts, sends the
@@ -32,11 +33,12 @@
 //
 //	monitor                     stage                       init
 //	--------------------------  --------------------------  -------------------------
-//	memfd, start stage ------>
-//	newuidmap, newgidmap
-//	order{…} ---------------->  open layers
-//	                            clone(CLONE_PARENT|NEW…)->  (Go starts)
+//	start stage ------------->
+//	newuidmap, newgidmap        (Go starts)
+//	order{…}, descriptors --->
+//	mapped ------------------>  clone(CLONE_PARENT|NEW…)->  (Go starts)
 //	          <---------------  started{pid}
+//	                            open layers
 //	cgroups, then go -------------------------------------> unshare cgroup, time
 //	                                           <----------  mount FUSE, send its fd
 //	                            serve                       mounts, pivot, devices
