@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/moby/sys/user"
@@ -111,7 +112,7 @@ func userMaps(single bool) idMaps {
 		return m
 	}
 	for _, tool := range []string{"newuidmap", "newgidmap"} {
-		if _, err := exec.LookPath(tool); err != nil {
+		if _, err := lookTool(tool); err != nil {
 			return m
 		}
 	}
@@ -217,6 +218,20 @@ func (all mapping) wait() error {
 	return errors.Join(errs...)
 }
 
+// tools are the paths of programs that were looked for already.
+var tools sync.Map
+
+func lookTool(name string) (string, error) {
+	if path, ok := tools.Load(name); ok {
+		return path.(string), nil
+	}
+	path, err := exec.LookPath(name)
+	if err == nil {
+		tools.Store(name, path)
+	}
+	return path, err
+}
+
 // mapper is a running newuidmap or newgidmap.
 type mapper struct {
 	tool string
@@ -225,7 +240,7 @@ type mapper struct {
 }
 
 func startMapper(tool string, pid int, lines []idMap) (*mapper, error) {
-	path, err := exec.LookPath(tool)
+	path, err := lookTool(tool)
 	if err != nil {
 		return nil, err
 	}

@@ -102,8 +102,9 @@ func startInit(o *order, theirs peer) (int, error) {
 		attr.Credential = &syscall.Credential{NoSetGroups: o.Inner.single()}
 	}
 	pid, err := syscall.ForkExec(selfExe, []string{"plyfs-init"}, &syscall.ProcAttr{
-		// It lives for some milliseconds: no thread and no collection is worth it.
-		Env:   []string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off"},
+		// It lives for some milliseconds: no thread and no collection is worth
+		// it, and no reading of the time zone.
+		Env:   []string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off", "TZ=UTC"},
 		Files: []uintptr{0, 1, 2, fdInit, fdOrder, theirs.f.Fd()},
 		Sys:   attr,
 	})

@@ -8,6 +8,8 @@
 // and the mount helpers of mount(8) and containerd.
 //
 //go:debug decoratemappings=0
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
