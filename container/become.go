@@ -143,6 +143,9 @@ func (p *initProcess) become() error {
 		setGroups: !p.Inner.single(), scope: p.Spec.Net.Mode == NetHost,
 		notify: p.Spec.Process.Notify && p.Inner.single(),
 	}
+	if p.Slack > 0 {
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, p.Slack, 0, 0, 0)
+	}
 	if err := c.take(); err != nil {
 		return err
 	}
