@@ -88,6 +88,8 @@ type order struct {
 	HostRoot bool
 	// OwnCgroup says that the monitor has made a cgroup for the payload.
 	OwnCgroup bool
+	// Size is the terminal's, if it is known.
+	Size *unix.Winsize
 	// Slack is the timer slack of the payload; 0 leaves it as it is.
 	Slack uintptr
 	// Resolv and similar texts of the host that init may not be able to read.

@@ -139,6 +139,11 @@ func (p *initProcess) openTerminal() error {
 	if p.tty, err = otherEnd(master); err != nil {
 		return err
 	}
+	if p.Size != nil {
+		if err := unix.IoctlSetWinsize(p.tty, unix.TIOCSWINSZ, p.Size); err != nil {
+			return fmt.Errorf("terminal: its size: %w", err)
+		}
+	}
 	fd, err := unix.OpenTree(p.tty, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)

@@ -17,6 +17,8 @@ import (
 // they aren't used: Run.Terminal is the other end of it.
 type IO struct {
 	Stdin, Stdout, Stderr *os.File
+	// Size is the terminal's at the start; nil: nobody knows it.
+	Size *unix.Winsize
 	// Logged says that the output ends in the container's log.
 	Logged bool
 	// Warn is told what was asked for and isn't in force, before the payload
@@ -88,7 +90,7 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 
 func (r *Run) start(st *State, stdio IO) error {
 	c := r.c
-	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
+	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0, Size: stdio.Size}
 	o.Spec.Files = c.spec.withFiles()
 	o.Outer, o.Inner = st.Outer, st.Inner
 	mapping, err := r.startStage(o)

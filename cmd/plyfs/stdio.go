@@ -25,6 +25,7 @@ type stdio struct {
 func (r *runRequest) stdio() (*stdio, error) {
 	s := new(stdio)
 	if r.spec.Process.Terminal {
+		s.payload.Size = terminalSize()
 		return s, nil
 	}
 	var err error
@@ -38,6 +39,16 @@ func (r *runRequest) stdio() (*stdio, error) {
 	}
 	s.payload.Stderr, err = s.out(os.Stderr)
 	return s, err
+}
+
+// terminalSize is the size of the terminal that we read from, so that the payload
+// finds it from its first moment on; nil where there is none.
+func terminalSize() *unix.Winsize {
+	size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+	if err != nil {
+		return nil
+	}
+	return size
 }
 
 func (s *stdio) in(f *os.File) (*os.File, error) {

@@ -120,6 +120,7 @@ func attendCommand(run *container.Run, signals <-chan os.Signal, timer <-chan ti
 func (t *trial) stdio(terminal bool, ended <-chan struct{}) (*stdio, error) {
 	s := new(stdio)
 	if terminal {
+		s.payload.Size = terminalSize()
 		return s, nil
 	}
 	s.payload.Stdin = os.Stdin
