@@ -5,62 +5,128 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// startStage starts the stage, and what maps its ids, and waits for neither. All
-// else that it needs comes with its order.
+// head is a stage that waits for its order, and what maps its ids.
+type head struct {
+	outer   idMaps
+	stage   process
+	peer    peer
+	mapping mapping
+	slack   uintptr // see relax
+}
+
+// prestarted is a head that Begin has started for the next Start.
+var prestarted atomic.Pointer[head]
+
+// Begin starts what the next start in this store of a container with these ids
+// begins with, as far as it can be known, so that it is ready when the rest is. It
+// ends with this process when nothing is started. What fails, fails again at
+// the start, and is told then.
+func (s *Store) Begin(ids IDs) {
+	if os.Geteuid() == 0 {
+		return // the ids are those of the container
+	}
+	keepOurs()
+	outer, inner, err := chooseMaps(ids, 0)
+	if err != nil {
+		return
+	}
+	h, err := newHead(outer, inner, s.root)
+	if err != nil {
+		h.end()
+		return
+	}
+	prestarted.Store(h)
+}
+
+// end ends a stage that nobody needs.
+func (h *head) end() {
+	if h.stage.PID != 0 {
+		_ = h.stage.signal(unix.SIGKILL)
+		wait(h.stage.PID)
+	}
+	_ = h.mapping.wait()
+	h.peer.close()
+}
+
+// startStage starts the stage, if that isn't done yet, and waits for nothing.
 func (r *Run) startStage(o *order) (mapping, error) {
-	ids := o.Outer
+	h := prestarted.Swap(nil)
+	if h != nil && !h.outer.equal(o.Outer) {
+		h.end()
+		h = nil
+	}
+	var err error
+	if h == nil {
+		h, err = newHead(o.Outer, o.Inner, o.Dir)
+	}
+	r.stage, r.stageIn, o.Slack = h.stage, h.peer, h.slack
+	return h.mapping, err
+}
+
+// newHead starts a stage and what maps its ids. All else that it needs comes with
+// its order. The result is what was started, also with an error.
+func newHead(outer, inner idMaps, dir string) (*head, error) {
+	h := &head{outer: outer}
+	ids := outer
 	if ids.none() {
-		ids = o.Inner
+		ids = inner
 	}
 	self, err := safeSelf(ids)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	ours, theirs, err := newPeers()
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	defer theirs.close()
-	r.stageIn = ours
+	h.peer = ours
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	defer null.Close()
 	n := null.Fd()
 	// The terminal's signals are for us: we pass them on.
 	attr := &syscall.SysProcAttr{Setsid: true}
 	late := false
-	if !o.Outer.none() {
+	if !outer.none() {
 		attr.Cloneflags = unix.CLONE_NEWUSER
-		if o.Outer.single() {
-			attr.UidMappings, attr.GidMappings = sysMap(o.Outer.UID), sysMap(o.Outer.GID)
+		if outer.single() {
+			attr.UidMappings, attr.GidMappings = sysMap(outer.UID), sysMap(outer.GID)
 		} else {
 			// Its ids come later, by newuidmap, and without one an exec
 			// would lose the capabilities over the new namespace.
 			late, attr.AmbientCaps = true, stageCaps
 		}
 	}
-	o.Slack = relax()
-	defer unrelax(o.Slack)
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.Dir}, &syscall.ProcAttr{
+	// Above what the child puts in place: it executes the program by this number.
+	program, err := unix.FcntlInt(self.Fd(), unix.F_DUPFD_CLOEXEC, 16)
+	if err != nil {
+		return h, err
+	}
+	defer unix.Close(program)
+	h.slack = relax()
+	defer unrelax(h.slack)
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", program), []string{"plyfs-root", dir}, &syscall.ProcAttr{
 		// Its places for what comes with the order are taken, so that
 		// nothing else gets there.
 		Env: stageEnv(), Files: []uintptr{n, n, n, theirs.f.Fd(), n, n, n}, Sys: attr,
 	})
 	if err != nil {
-		return nil, namespaceError(err)
+		return h, namespaceError(err)
 	}
-	r.stage = identify(pid)
-	if !late {
-		return nil, nil
+	h.stage = identify(pid)
+	if late {
+		h.mapping, err = outer.start(pid)
 	}
-	return o.Outer.start(pid)
+	return h, err
 }
 
 // relaxed is the timer slack, in nanoseconds, of the stage's and init's threads. A

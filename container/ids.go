@@ -32,6 +32,8 @@ func (m idMaps) shifted() bool {
 	return slices.ContainsFunc(append(slices.Clone(m.UID), m.GID...), func(l idMap) bool { return l.Inside != l.Outside })
 }
 
+func (m idMaps) equal(o idMaps) bool { return slices.Equal(m.UID, o.UID) && slices.Equal(m.GID, o.GID) }
+
 // identity is the map of a child namespace with the same ids.
 func (m idMaps) identity() idMaps {
 	same := func(lines []idMap) (out []idMap) {

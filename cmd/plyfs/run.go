@@ -112,6 +112,9 @@ func (r *runRequest) run() error {
 	if err != nil {
 		return runError(err)
 	}
+	if !r.detach {
+		store.Begin(r.spec.IDs)
+	}
 	c, err := store.Create(r.name, &r.spec)
 	if err == nil {
 		err = finishFile(idFile, c.ID)
