@@ -35,7 +35,7 @@ SOAK ?= 1h
 BENCH ?=
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## static binaries in bin/
 	@mkdir -p bin
@@ -72,6 +72,9 @@ bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrite
 bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
 	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
 
+bench-start: setup build ## how long a container and a sandbox take to start, beside crun and bubblewrap
+	@$(GO) run ./integration/startup -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
+
 soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
@@ -83,4 +86,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test test-vm lint bench bench-snapshotter soak install clean
+.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-start soak install clean

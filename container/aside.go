@@ -83,11 +83,22 @@ var errJob = errors.New("the job failed")
 func (r *Run) startJob(o *order, stdio IO) error {
 	o.Spec.Files = o.Spec.withFiles()
 	o.Spec.Net, o.Spec.Process.Terminal = Net{Mode: NetNone}, false
-	initSide, err := r.startStage(o, stdio)
+	mapping, err := r.startStage(o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = mapping.wait() }()
+	initSide, err := r.order(o, stdio)
 	if err != nil {
 		return err
 	}
 	defer initSide.close()
+	if err := mapping.wait(); err != nil {
+		return err
+	}
+	if err := r.stageIn.send(message{What: "mapped"}); err != nil {
+		return err
+	}
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure

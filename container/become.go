@@ -143,6 +143,9 @@ func (p *initProcess) become() error {
 		setGroups: !p.Inner.single(), scope: p.Spec.Net.Mode == NetHost,
 		notify: p.Spec.Process.Notify && p.Inner.single(),
 	}
+	if p.Slack > 0 {
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, p.Slack, 0, 0, 0)
+	}
 	if err := c.take(); err != nil {
 		return err
 	}
@@ -270,8 +273,10 @@ func (p *initProcess) reap(env []string, c *credentials) error {
 // as the payload ended. It returns only when the payload can't be started;
 // started is called when it was.
 func attendChild(args, env []string, tty bool, c *credentials, started func()) error {
-	signals := CatchSignals()
 	pid, err := eachCandidate(args[0], env, func(path string) (int, error) {
+		if err := unix.Access(path, unix.F_OK); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			return 0, err // not worth a fork
+		}
 		return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{
 			Setsid: tty, Setctty: tty, Pdeathsig: unix.SIGKILL,
 		}})
@@ -279,6 +284,7 @@ func attendChild(args, env []string, tty bool, c *credentials, started func()) e
 	if err != nil {
 		return err
 	}
+	signals := CatchSignals() // the monitor passes none on before the next line
 	started()
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return err

@@ -98,7 +98,11 @@ func (c *Container) enter(st *State, o any, role string, stdio IO) (*Executed, p
 	if !st.Init.alive() {
 		return nil, peer{}, fmt.Errorf("container %s has just ended", st.Name)
 	}
-	self, err := sealedSelf()
+	ids := st.Outer
+	if ids.none() {
+		ids = st.Inner
+	}
+	self, err := safeSelf(ids)
 	if err != nil {
 		return nil, peer{}, err
 	}

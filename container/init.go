@@ -66,6 +66,7 @@ func (p *initProcess) run(open Opener) (err error) {
 	if err := p.settle(); err != nil {
 		return err
 	}
+	p.prefetch()
 	if err := p.monitor.send(message{What: ready}); err != nil {
 		return fmt.Errorf("the monitor is gone: %w", err)
 	}

@@ -121,6 +121,9 @@ func (c *Container) Wait() (int, error) {
 			st.Init.awaitEnd(-1)
 			for {
 				now, err := c.stored()
+				if errors.Is(err, ErrNotFound) && c.spec.Remove {
+					return 0, err
+				}
 				if err != nil {
 					return 0, fmt.Errorf("container %s was removed by force, and its exit code with it", st.Name)
 				}
@@ -142,10 +145,12 @@ func (c *Container) Wait() (int, error) {
 	}
 }
 
+func (c *Container) waitingFile() string { return filepath.Join(c.Dir(), "waiting") }
+
 // waiting opens and locks the file that a removal at the end waits for: those
 // who want the exit code hold it shared until they have read it.
 func (c *Container) waiting(how, flags int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(c.Dir(), "waiting"), flags|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(c.waitingFile(), flags|os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrNotExist) && flags != 0 {
 		err = fmt.Errorf("%w: %s (it was just removed)", ErrNotFound, c.Short())
 	}

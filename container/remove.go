@@ -56,6 +56,24 @@ func (c *Container) Remove(force bool) error {
 	return removeData(gone, st.Outer)
 }
 
+// removeEnded deletes a container whose processes this one has seen end, without
+// writing down first how they ended; not done when somebody waits to read that.
+func (c *Container) removeEnded(ids idMaps) (done bool, err error) {
+	l, err := c.lock()
+	if err != nil {
+		return errors.Is(err, ErrNotFound), nil // somebody has forced its removal
+	}
+	defer l.Close()
+	if unix.Faccessat(unix.AT_FDCWD, c.waitingFile(), unix.F_OK, 0) == nil {
+		return false, nil
+	}
+	gone := c.store.dir("." + c.ID)
+	if err := os.Rename(c.Dir(), gone); err != nil {
+		return false, err
+	}
+	return true, removeData(gone, ids)
+}
+
 // end kills a running container and waits until its monitor has noted it.
 func (c *Container) end(st *State) error {
 	if err := c.noRestart(); err != nil {

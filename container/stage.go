@@ -17,9 +17,6 @@ import (
 // init's own, and serves the root.
 func runStage(open Opener) error {
 	monitor := inherited(fdPeer)
-	for _, fd := range []int{fdOrder, fdInit, fdLog} {
-		unix.CloseOnExec(fd)
-	}
 	err := stage(monitor, open)
 	if err != nil {
 		// The monitor may be gone, and then nobody wants to know.
@@ -29,11 +26,8 @@ func runStage(open Opener) error {
 }
 
 func stage(monitor peer, open Opener) error {
-	o, err := readOrder()
+	o, err := awaitOrder(monitor)
 	if err != nil {
-		return err
-	}
-	if _, _, err := monitor.receive(); err != nil { // our ids are mapped
 		return err
 	}
 	ours, theirs, err := newPeers()
@@ -113,8 +107,9 @@ func startInit(o *order, theirs peer) (int, error) {
 		attr.Credential = &syscall.Credential{NoSetGroups: o.Inner.single()}
 	}
 	pid, err := syscall.ForkExec(selfExe, []string{"plyfs-init"}, &syscall.ProcAttr{
-		// It lives for some milliseconds: no thread and no collection is worth it.
-		Env:   append([]string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off"}, failEnv()...),
+		// It lives for some milliseconds: no thread and no collection is worth
+		// it, and no reading of the time zone.
+		Env:   append([]string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off", "TZ=UTC"}, failEnv()...),
 		Files: []uintptr{0, 1, 2, fdInit, fdOrder, theirs.f.Fd()},
 		Sys:   attr,
 	})

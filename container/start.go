@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +23,9 @@ type IO struct {
 	// Warn is told what was asked for and isn't in force, before the payload
 	// starts as far as it is known then; nil: Run.Warnings has it.
 	Warn func(text string)
+	// Meanwhile, if not nil, is called once while the processes start, before
+	// the payload does: for what takes a moment, too.
+	Meanwhile func()
 }
 
 // StartError is an error of Start with the exit code that run has for it.
@@ -45,6 +47,7 @@ type Run struct {
 	init    process
 	stage   process
 	served  bool
+	outer   idMaps
 	tell    func(string)
 	group   *cgroup.Group
 	net     *netHelper
@@ -70,6 +73,7 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 	r := &Run{c: c, served: c.spec.Root.FS != "", tell: stdio.Warn}
 	// Kept also when it fails: what was written by then belongs to these ids.
 	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
+		r.outer = st.Outer
 		err = r.start(st, stdio)
 	}
 	if err != nil {
@@ -89,15 +93,27 @@ func (r *Run) start(st *State, stdio IO) error {
 	o.Spec.Files = c.spec.withFiles()
 	o.Guarded = o.HostRoot
 	o.Outer, o.Inner = st.Outer, st.Inner
-	filter := make(chan filterResult, 1)
-	go func() {
-		filter <- compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
-	}()
-	initSide, err := r.startStage(o, stdio)
+	mapping, err := r.startStage(o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = mapping.wait() }()
+	initSide, err := r.order(o, stdio)
 	if err != nil {
 		return err
 	}
 	defer initSide.close()
+	// The rest while its ids are mapped.
+	if stdio.Meanwhile != nil {
+		stdio.Meanwhile()
+	}
+	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
+	if err := mapping.wait(); err != nil {
+		return err
+	}
+	if err := r.stageIn.send(message{What: "mapped"}); err != nil {
+		return err
+	}
 	fail.Point("start.stage")
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
@@ -127,7 +143,6 @@ func (r *Run) start(st *State, stdio IO) error {
 		return err
 	}
 	r.warn(warning)
-	f := <-filter
 	if f.err != nil {
 		return f.err
 	}
@@ -183,110 +198,41 @@ func (r *Run) warn(texts ...string) {
 	}
 }
 
-// startStage starts the stage and gives the socket to init.
-func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
-	self, err := sealedSelf()
-	if err != nil {
-		return initSide, err
-	}
-	text, err := o.file()
-	if err != nil {
-		return initSide, err
-	}
-	defer text.Close()
-	ours, theirs, err := newPeers()
-	if err != nil {
-		return initSide, err
-	}
-	defer theirs.close()
-	initSide, initEnd, err := newPeers()
-	if err != nil {
-		return initSide, err
-	}
-	defer initEnd.close()
-	fresh := os.O_TRUNC
-	if o.Job != nil {
-		fresh = 0 // what the last start has said stays
-	}
-	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|fresh, 0o600)
-	if err != nil {
-		return initSide, err
-	}
-	defer log.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return initSide, err
-	}
-	defer null.Close()
-	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), theirs.f.Fd(), text.Fd(), initEnd.f.Fd(), log.Fd()}
-	for i, f := range []*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr} {
-		if f != nil {
-			files[i] = f.Fd()
-		}
-	}
-	// The terminal's signals are for us: we pass them on.
-	attr := &syscall.SysProcAttr{Setsid: true}
-	late := false
-	if !o.Outer.none() {
-		attr.Cloneflags = unix.CLONE_NEWUSER
-		if o.Outer.single() {
-			attr.UidMappings, attr.GidMappings = sysMap(o.Outer.UID), sysMap(o.Outer.GID)
-		} else {
-			// Its ids come later, by newuidmap, and without one an exec
-			// would lose the capabilities over the new namespace.
-			late, attr.AmbientCaps = true, stageCaps
-		}
-	}
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.Dir}, &syscall.ProcAttr{
-		Env: stageEnv(), Files: files, Sys: attr,
-	})
-	if err != nil {
-		return initSide, namespaceError(err)
-	}
-	r.stage, r.stageIn = identify(pid), ours
-	if late {
-		if err := o.Outer.write(pid); err != nil {
-			return initSide, err
-		}
-	}
-	return initSide, ours.send(message{What: "mapped"})
-}
-
-// stageEnv has what the Go runtime reads; nothing else reaches the server.
-func stageEnv() []string {
-	env := []string{roleEnv + "=stage"}
-	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "PLYFS_FAIL"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return env
-}
-
-// stageCaps are what the stage needs in the outer user namespace: to map the
-// inner one, and to be root over the files of its ids.
-var stageCaps = []uintptr{
-	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID,
-	unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SETFCAP, unix.CAP_MKNOD,
-	unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE,
-}
-
-// awaitPayload listens to init until it has become the payload.
+// awaitPayload listens to init until it has become the payload, and to the
+// stage, which speaks only when it fails (it has done when it serves): then init
+// may wait for its root for ever.
 func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
-	// The stage speaks only when it fails: then init may wait for its root for
-	// ever. It has done when it serves.
-	failed := make(chan *failure, 1)
-	go func() {
-		m, _, err := r.stageIn.receive()
-		if err == nil && m.Failure != nil {
-			_ = r.init.signal(unix.SIGKILL)
-		}
-		r.stageIn.close()
-		failed <- m.Failure
-	}()
+	defer r.stageIn.close()
 	isReady := false
-	var f *failure
+	var f, first *failure // first is the reason for what init saw
+	stageSpeaks := true
+	hear := func(timeout int) (init bool, err error) {
+		watch := []unix.PollFd{{Fd: int32(initSide.f.Fd()), Events: unix.POLLIN}, {Fd: -1, Events: unix.POLLIN}}
+		if stageSpeaks {
+			watch[1].Fd = int32(r.stageIn.f.Fd())
+		}
+		if _, err := unix.Poll(watch, timeout); err != nil && !errors.Is(err, unix.EINTR) {
+			return false, err
+		}
+		if watch[1].Revents != 0 {
+			m, _, err := r.stageIn.receive()
+			if err == nil && m.Failure != nil {
+				_ = r.init.signal(unix.SIGKILL)
+				first = m.Failure
+			}
+			r.stageIn.close()
+			stageSpeaks = false
+		}
+		return watch[0].Revents != 0, nil
+	}
 	for {
+		init, err := hear(-1)
+		if err != nil {
+			return err
+		}
+		if !init {
+			continue
+		}
 		m, fds, err := initSide.receive()
 		switch {
 		case errors.Is(err, io.EOF) && isReady && f == nil:
@@ -295,12 +241,11 @@ func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
 			f = &failure{125, fmt.Sprintf("process 1 of the container ended before the command was started; see %s", filepath.Join(r.c.Dir(), "server.log"))}
 			fallthrough
 		case err != nil:
-			select {
-			case first := <-failed:
-				if first != nil {
-					f = first // the reason for what init saw
-				}
-			case <-time.After(time.Second):
+			if stageSpeaks {
+				_, _ = hear(1000)
+			}
+			if first != nil {
+				f = first
 			}
 			return f
 		case m.Failure != nil:

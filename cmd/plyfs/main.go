@@ -6,11 +6,16 @@
 // rooms below, and returns an error. What a verb prints on success goes to
 // standard output. The binary has other names, too (form.go): fuse-overlayfs
 // and the mount helpers of mount(8) and containerd.
+//
+//go:debug decoratemappings=0
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
@@ -129,4 +134,12 @@ func unknownVerb(name string) error {
 		return fmt.Errorf("unknown verb %q; did you mean %s?", name, near)
 	}
 	return fmt.Errorf("unknown verb %q; plyfs help lists the verbs", name)
+}
+
+// oneProcessor is for verbs that mostly wait: the Go runtime would start threads
+// to look for work on the other ones, which costs more than the work.
+func oneProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 }

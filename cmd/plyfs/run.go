@@ -76,6 +76,7 @@ type runRequest struct {
 }
 
 func runVerb(args []string) error {
+	oneProcessor()
 	spec, set := runFlags()
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
@@ -122,6 +123,12 @@ func (r *runRequest) run() error {
 	idFile, err := newFile(r.idFile)
 	if err != nil {
 		return runError(err)
+	}
+	switch {
+	case r.spec.Process.Terminal:
+		r.spec.Process.Size = terminalSize()
+	case !r.detach: // else another process is the monitor
+		store.Begin(r.spec.IDs)
 	}
 	c, err := store.Create(r.name, &r.spec)
 	if err == nil {
@@ -207,7 +214,8 @@ func (r *runRequest) foreground(c *container.Container) (int, error) {
 	if err != nil {
 		return 0, r.discard(c, err)
 	}
-	signals := container.CatchSignals()
+	var signals <-chan os.Signal
+	stdio.payload.Meanwhile = func() { signals = container.CatchSignals() }
 	stdio.payload.Warn = func(text string) { tell([]string{text}) }
 	started, err := c.Start(stdio.payload)
 	stdio.started()

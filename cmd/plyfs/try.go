@@ -69,6 +69,7 @@ var trySpec = cli.Spec{
 }
 
 func try(args []string) error {
+	oneProcessor()
 	flags, rest, err := trySpec.Getopt(args, nil)
 	if err != nil {
 		return cli.WithCode(cli.ExitNotRun, err)
@@ -158,13 +159,30 @@ func addPath(list []string, f cli.Flag) ([]string, error) {
 // when it is a link itself.
 func reals(p string) []string {
 	at := p
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(p)); err == nil {
+	if dir := realDir(filepath.Dir(p)); dir != "" {
 		at = filepath.Join(dir, filepath.Base(p))
 	}
-	if to, err := filepath.EvalSymlinks(p); err == nil && to != at {
+	if st, err := os.Lstat(at); err != nil || st.Mode()&os.ModeSymlink == 0 {
+		return []string{at}
+	}
+	if to, err := filepath.EvalSymlinks(at); err == nil && to != at {
 		return []string{at, to}
 	}
 	return []string{at}
+}
+
+// realDirs are the directories that were resolved already: most of what is
+// hidden lies in a few.
+var realDirs = map[string]string{}
+
+// realDir is a directory with no link in it, "" when it isn't there.
+func realDir(p string) string {
+	to, known := realDirs[p]
+	if !known {
+		to, _ = filepath.EvalSymlinks(p)
+		realDirs[p] = to
+	}
+	return to
 }
 
 // hidden are all paths that are to be hidden: those of the configuration and of

@@ -19,6 +19,9 @@ func (t *trial) open() (b *box, taken *os.File, fresh bool, err error) {
 	if err != nil {
 		return nil, nil, false, err
 	}
+	if os.Geteuid() != 0 {
+		store.Begin(tryIDs)
+	}
 	hide, err := t.hidden()
 	if err != nil {
 		return nil, nil, false, err
@@ -106,6 +109,9 @@ func findExact(s *container.Store, name string) (*container.Container, error) {
 // tryLabel marks the containers that are sandboxes, for ps.
 const tryLabel = "plyfs.try"
 
+// tryIDs are those of a user's sandbox.
+var tryIDs = container.IDs{Single: true, Virtual: true}
+
 // spec describes the container of a sandbox.
 func (t *trial) spec() (*container.Spec, error) {
 	host, err := os.Hostname()
@@ -126,7 +132,7 @@ func (t *trial) spec() (*container.Spec, error) {
 		s.Root.FS = "lowerdir={dir}/view:/,live,uidmapping=0:0:65536,gidmapping=0:0:65536"
 	} else {
 		s.Root.FS = "lowerdir={dir}/view:/,live,squash_to_root,xattr_permissions=2"
-		s.IDs = container.IDs{Single: true, Virtual: true}
+		s.IDs = tryIDs
 		s.Process.Notify = true
 	}
 	return s, t.session(s)

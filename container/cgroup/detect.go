@@ -78,6 +78,9 @@ func below(mount, root, own string) string {
 
 // unescape undoes mountinfo's \040 and the like.
 func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s // a replacer for each of them costs more than reading the file
+	}
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
