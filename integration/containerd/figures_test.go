@@ -32,6 +32,7 @@ func TestFigures(t *testing.T) {
 		s.more = fmt.Sprintf("[proxy_plugins.fuse-overlayfs]\n  type = \"snapshot\"\n  address = %q\n", s.path("f.sock")) +
 			"[plugins.\"io.containerd.gc.v1.scheduler\"]\n  deletion_threshold = 0\n  mutation_threshold = 100000000\n"
 		s.peerPID = p.cmd.Process.Pid
+		s.logLevel = "info" // as it runs elsewhere: a line for each call is dearer than Usage
 	})
 	f := &figures{stand: s}
 	f.unpack()
@@ -121,7 +122,6 @@ func (f *figures) containers() string {
 // turns measures what do prepares for each snapshotter, n times in turns; after
 // is not measured.
 func (f *figures) turns(what string, n int, do func(sn string, i int) func(), after func(sn string, i int)) {
-	f.t.Log(time.Now().Format(time.TimeOnly), what)
 	for i := range n {
 		for _, sn := range compared {
 			fn := do(sn, i)

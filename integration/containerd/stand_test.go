@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -31,7 +32,8 @@ type stand struct {
 	edit                 func(block string) string // what is printed is not what is in force
 	ns                   string                    // containerd's namespace, when it isn't the stand's own
 	daemonP, containerdP *process
-	peerPID              int // of the snapshotter that ours is measured beside
+	logLevel             string // of our daemon; else debug
+	peerPID              int    // of the snapshotter that ours is measured beside
 }
 
 // process is a daemon of the stand.
@@ -129,7 +131,7 @@ func (p *process) end(sig syscall.Signal) {
 func (s *stand) startDaemon() {
 	s.t.Helper()
 	_ = os.Remove(s.path("p.sock"))
-	s.daemonP = s.start("plyfs", s.command(s.daemon, append(s.flags(), "--log-level", "debug")...))
+	s.daemonP = s.start("plyfs", s.command(s.daemon, append(s.flags(), "--log-level", cmp.Or(s.logLevel, "debug"))...))
 	s.eventually("our daemon serves", func() bool { _, err := os.Stat(s.path("p.sock")); return err == nil })
 }
 

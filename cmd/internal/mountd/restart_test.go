@@ -350,6 +350,16 @@ func TestServerStopped(t *testing.T) {
 	}
 	write(t, m[0].Source+"/new", "new")
 	must(t, unix.Kill(pids[0], unix.SIGSTOP))
+	eventually(t, "all threads of the server are stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pids[0]))
+		must(t, err)
+		for _, name := range threads {
+			if text, _ := os.ReadFile(name); !strings.Contains(string(text), ") T ") {
+				return false
+			}
+		}
+		return true
+	})
 	if u, err := w.Usage(ctx, "c"); err != nil || u.Inodes != 2 || u.Size == 0 {
 		t.Errorf("usage: %+v, %v", u, err)
 	}
