@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -349,6 +350,7 @@ func TestServerStopped(t *testing.T) {
 		t.Fatalf("%d server processes", len(pids))
 	}
 	must(t, unix.Kill(pids[0], unix.SIGSTOP))
+	stopped(t, pids[0])
 	_, err := w.Mounts(ctx, "c")
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("server process %d", pids[0])) {
 		t.Errorf("%v", err)
@@ -358,5 +360,27 @@ func TestServerStopped(t *testing.T) {
 	must(t, err)
 	if got := read(t, again[0].Source+"/f"); got != "base" || !reflect.DeepEqual(again, m) {
 		t.Errorf("afterwards: %q, %v", got, again)
+	}
+}
+
+// stopped waits for all threads of a process to have been stopped: on a busy
+// machine that takes until the one that got the signal runs.
+func stopped(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		running := 0
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, name := range threads {
+			text, _ := os.ReadFile(name)
+			if !strings.Contains(string(text), ") T ") {
+				running++
+			}
+		}
+		if running == 0 && len(threads) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d doesn't stop", pid)
+		}
 	}
 }
