@@ -48,6 +48,9 @@ func newPerson(t *testing.T, name string) *person {
 		for a in sh cat dd sleep true seq head grep sync id yes timeout; do ln -s busybox $LAYER/bin/$a; done
 		echo root:x:0:0:root:/root:/bin/sh >$LAYER/etc/passwd; echo app:x:1000:1000:app:/:/bin/sh >>$LAYER/etc/passwd`)
 	t.Cleanup(func() {
+		if t.Failed() { // what the servers had to say is gone with their containers
+			t.Log(p.sh(t, "tail -n 5 $PLYFS_ROOT/containers/*/server.log || true"))
+		}
 		p.sh(t, "ids=$($BIN ps -aq); [[ -z $ids ]] || $BIN rm -f $ids >/dev/null")
 	})
 	return p
