@@ -1,6 +1,7 @@
 package union
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -285,12 +286,9 @@ func (fs *FS) baseKey(stack *layer.Stack) string {
 	if fs.o.Live {
 		return ""
 	}
-	return stack.LowerKey() + "\x00" + fs.ns.Prefix() + "\x00" + string(rune(fs.o.Redirect)) + boolKey(fs.o.Metacopy) + boolKey(fs.readsMeta())
-}
-
-func boolKey(b bool) string {
-	if b {
-		return "1"
+	overrides := make([]layer.XattrPermissions, 0, len(fs.layers))
+	for i := range fs.layers[1:] {
+		overrides = append(overrides, fs.layers[1+i].override) // then a listing tells no types
 	}
-	return "0"
+	return fmt.Sprint(stack.LowerKey(), fs.ns.Prefix(), " ", fs.o.Redirect, fs.o.Metacopy, fs.readsMeta(), overrides)
 }
