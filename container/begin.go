@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -106,8 +107,13 @@ func newHead(outer, inner idMaps, dir string) (*head, error) {
 			late, attr.AmbientCaps = true, stageCaps
 		}
 	}
-	// Above what the child puts in place: it executes the program by this number.
-	program, err := unix.FcntlInt(self.Fd(), unix.F_DUPFD_CLOEXEC, 16)
+	// Its places for what comes with the order are taken, so that nothing else
+	// gets there.
+	files := []uintptr{n, n, n, theirs.f.Fd(), n, n, n}
+	// The child executes the program by this number. While it puts its files in
+	// place it uses numbers above the highest of them.
+	above := int(slices.Max(files)) + 2*len(files)
+	program, err := unix.FcntlInt(self.Fd(), unix.F_DUPFD_CLOEXEC, above)
 	if err != nil {
 		return h, err
 	}
@@ -115,9 +121,7 @@ func newHead(outer, inner idMaps, dir string) (*head, error) {
 	h.slack = relax()
 	defer unrelax(h.slack)
 	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", program), []string{"plyfs-root", dir}, &syscall.ProcAttr{
-		// Its places for what comes with the order are taken, so that
-		// nothing else gets there.
-		Env: stageEnv(), Files: []uintptr{n, n, n, theirs.f.Fd(), n, n, n}, Sys: attr,
+		Env: stageEnv(), Files: files, Sys: attr,
 	})
 	if err != nil {
 		return h, namespaceError(err)
