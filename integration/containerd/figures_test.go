@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/integration/harness"
+	"github.com/plyfs/plyfs/integration/tables"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,7 @@ func TestFigures(t *testing.T) {
 	}
 	s.ctr("image", "rm", "--sync", image)
 	if _, err := os.Stat(to); err == nil {
-		must(t, rewrite(to, text))
+		must(t, tables.Rewrite(to, "snapshotter", text))
 	}
 }
 

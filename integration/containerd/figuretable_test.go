@@ -88,22 +88,3 @@ func (f *figures) table() string {
 	}
 	return b.String()
 }
-
-const (
-	markBegin = "<!-- snapshotter -->\n"
-	markEnd   = "<!-- /snapshotter -->\n"
-)
-
-// rewrite replaces what is between the marks of a document.
-func rewrite(path, text string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	begin, end := bytes.Index(old, []byte(markBegin)), bytes.Index(old, []byte(markEnd))
-	if begin < 0 || end < begin {
-		return fmt.Errorf("%s lacks the marks %q and %q", path, strings.TrimSpace(markBegin), strings.TrimSpace(markEnd))
-	}
-	fresh := string(old[:begin]) + markBegin + text + string(old[end:])
-	return os.WriteFile(path, []byte(fresh), 0o644)
-}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/integration/tables"
 )
 
 // config is what the flags say.
@@ -42,7 +44,7 @@ func main() {
 	text := r.table()
 	fmt.Print(text)
 	if c.write != "" {
-		if err := rewrite(c.write, text); err != nil {
+		if err := tables.Rewrite(c.write, "start", text); err != nil {
 			fail(err)
 		}
 	}

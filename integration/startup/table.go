@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/plyfs/plyfs/integration/tables"
 )
 
 type results struct {
@@ -41,7 +39,7 @@ func (r *results) least(name string) float64 {
 // table is the Markdown text.
 func (r *results) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d rounds as a user with subordinate ids; %s. CPU is that of all processes.\n\n", r.config.rounds, machine())
+	fmt.Fprintf(&b, "%d rounds as a user with subordinate ids; %s. CPU is that of all processes.\n\n", r.config.rounds, tables.Machine())
 	b.WriteString("| command | on | median | least | CPU | × bwrap | × crun | memory: peak | settled |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, c := range r.commands {
 		ms := r.median(c.name, wall)
@@ -59,33 +57,4 @@ func (r *results) table() string {
 		}
 	}
 	return b.String()
-}
-
-// machine says on what it was measured.
-func machine() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return "an unknown machine"
-	}
-	cpus, _ := os.ReadFile("/proc/cpuinfo")
-	return fmt.Sprintf("Linux %s, %d CPUs", unix.ByteSliceToString(u.Release[:]), bytes.Count(cpus, []byte("processor\t:")))
-}
-
-const (
-	markBegin = "<!-- start -->\n"
-	markEnd   = "<!-- /start -->\n"
-)
-
-// rewrite replaces what is between the marks of a document.
-func rewrite(path, text string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	begin, end := bytes.Index(old, []byte(markBegin)), bytes.Index(old, []byte(markEnd))
-	if begin < 0 || end < begin {
-		return fmt.Errorf("%s lacks the marks %q and %q", path, strings.TrimSpace(markBegin), strings.TrimSpace(markEnd))
-	}
-	fresh := string(old[:begin]) + markBegin + text + string(old[end:])
-	return os.WriteFile(path, []byte(fresh), 0o644)
 }
