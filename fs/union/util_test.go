@@ -278,7 +278,7 @@ func (c *client) rename(from, to string) {
 
 func (c *client) write(id node.ID, s string, off int64) {
 	c.t.Helper()
-	n, e := c.fs.Write(id, []byte(s), off, false)
+	n, e := c.fs.Write(id, []byte(s), off, nil)
 	if e != 0 || n != len(s) {
 		c.t.Fatalf("write: %d, %v", n, e)
 	}

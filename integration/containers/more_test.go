@@ -40,7 +40,7 @@ func TestSeveral(t *testing.T) {
 		$RUND --name l sh -c 'echo one; echo err >&2; sleep 0.4; echo two; printf three; sleep 0.2; echo four' >/dev/null
 		$BIN logs -f -n 0 l >$HOME/f 2>&1; [[ $(cat $HOME/f) = $'two\nthreefour' || $(cat $HOME/f) = $'one\nerr\ntwo\nthreefour' || $(cat $HOME/f) = $'err\ntwo\nthreefour' ]]
 		[[ $($BIN logs -n 2 l) = $'two\nthreefour' && $($BIN logs --tail all l 2>&1 | sort) = $'err\none\nthreefour\ntwo' ]]
-		since=$($BIN logs -t l 2>/dev/null | head -n 2 | tail -n 1 | cut -d' ' -f1)
+		since=$($BIN logs -t l 2>/dev/null | sed -n 2p | cut -d' ' -f1)
 		[[ $($BIN logs --since $since l) = $'two\nthreefour' && -z $($BIN logs --since 0s l) && $($BIN logs --since 1h l 2>/dev/null | head -n 1) = one ]]
 		[[ $($BIN logs --since 2001-02-03 -n 1 l) = threefour ]]
 		$BIN rm l >/dev/null; rm $HOME/f
