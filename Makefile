@@ -18,6 +18,9 @@ BUILD_FLAGS := -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/
 # The race detector needs cgo and doesn't see the node table's memfd, so the
 # rooms below run twice: here with -race, and as they are with everything else.
 RACE_ROOMS := $(foreach d,sys layer dialect index node union fusefs fail,$(if $(wildcard fs/$(d)/*_test.go),./fs/$(d)))
+RACE_ROOMS += ./snapshot/... ./cmd/internal/mountd
+# containerd's suite takes minutes with it, and the other waits for ten seconds.
+RACE_FLAGS := -race -short -skip '^(TestSuite|TestServerStopped)'
 # One package at a time: a test that makes a mount namespace keeps the others'
 # mounts alive in it.
 TEST_FLAGS := -count=1 -vet=off -timeout=25m
@@ -32,13 +35,13 @@ SOAK ?= 1h
 BENCH ?=
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## static binaries in bin/
 	@mkdir -p bin
 	@if compgen -G 'cmd/plyfs/*.go' >/dev/null; then $(GO) build $(BUILD_FLAGS) -o bin/ ./cmd/...; fi
 
-demo: build ## a union of three layers as an unprivileged user, step by step
+demo: build ## a union, a copy of this machine that is thrown away, a container with limits: step by step
 	@integration/demo/demo.sh bin/plyfs
 
 setup: ## packages, /dev/fuse and the user that the tests need (as root; else says what is missing)
@@ -47,20 +50,32 @@ setup: ## packages, /dev/fuse and the user that the tests need (as root; else sa
 test: setup build ## everything that CI runs; installs what it needs
 	@( rc=0; \
 	if [[ '$(TESTS)' == ./... && -n '$(RACE_ROOMS)' ]]; then \
-		CGO_ENABLED=1 $(GO) test -json -race -short $(TEST_FLAGS) $(RACE_ROOMS) || rc=1; fi; \
+		CGO_ENABLED=1 $(GO) test -json $(RACE_FLAGS) $(TEST_FLAGS) $(RACE_ROOMS) || rc=1; fi; \
 	$(GO) test -json -p 1 $(TEST_FLAGS) $(TESTS) || rc=1; \
 	exit $$rc ) 2>&1 | $(GO) run ./integration/report
+
+test-vm: build ## in a virtual machine: Linux 6.1, cgroups of version 2, systemd; minutes
+	@integration/setup/setup.sh vm
+	@$(GO) test -tags vm $(TEST_FLAGS) -timeout=40m -v ./integration/vm
 
 lint: ## formatting, vet, staticcheck, and the house rules
 	@files=$$($(GO) tool gofumpt -l .); [[ -z $$files ]] || { echo "not formatted (go tool gofumpt -w FILE):"; echo "$$files"; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
+	@$(GO) vet -tags vm ./integration/vm/...
+	@$(GO) tool staticcheck -tags vm ./integration/vm/...
 	@$(GO) test -count=1 ./integration/house
 
 bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
 	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
 
-soak: setup build ## random operations against kernel overlayfs for SOAK=1h
+bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
+	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
+
+bench-start: setup build ## how long a container and a sandbox take to start, beside crun and bubblewrap
+	@$(GO) run ./integration/startup -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
+
+soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
 install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
@@ -71,4 +86,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test lint bench soak install clean
+.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-start soak install clean

@@ -143,6 +143,9 @@ func (p *initProcess) become() error {
 		setGroups: !p.Inner.single(), scope: p.Spec.Net.Mode == NetHost,
 		notify: p.Spec.Process.Notify && p.Inner.single(),
 	}
+	if p.Slack > 0 {
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, p.Slack, 0, 0, 0)
+	}
 	if err := c.take(); err != nil {
 		return err
 	}
@@ -261,18 +264,28 @@ func setRlimits(limits []Rlimit) error {
 // payload, passes signals on, and waits for every orphan. It ends as the payload
 // ended.
 func (p *initProcess) reap(env []string, c *credentials) error {
-	args := p.Spec.Process.Args
-	signals := CatchSignals()
+	// The monitor takes the end of its socket for the start of the payload.
+	return attendChild(p.Spec.Process.Args, env, p.tty >= 0, c, p.monitor.close)
+}
+
+// attendChild starts a payload as a child of this process, which stays to pass
+// signals on, to reap, and to answer the system calls that are caught, and ends
+// as the payload ended. It returns only when the payload can't be started;
+// started is called when it was.
+func attendChild(args, env []string, tty bool, c *credentials, started func()) error {
 	pid, err := eachCandidate(args[0], env, func(path string) (int, error) {
+		if err := unix.Access(path, unix.F_OK); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			return 0, err // not worth a fork
+		}
 		return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{
-			Setsid: p.tty >= 0, Setctty: p.tty >= 0,
+			Setsid: tty, Setctty: tty, Pdeathsig: unix.SIGKILL,
 		}})
 	})
 	if err != nil {
 		return err
 	}
-	// The monitor takes the end of this socket for the start of the payload.
-	p.monitor.close()
+	signals := CatchSignals() // the monitor passes none on before the next line
+	started()
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return err
 	}

@@ -14,6 +14,10 @@ import (
 // roleEnv says to a process of ours what it is.
 const roleEnv = "_PLYFS_ROLE"
 
+// quickEnv before the name of a variable says that the monitor has set it, for
+// the start only.
+const quickEnv = "_PLYFS_QUICK_"
+
 // The descriptors that a role finds. A role that doesn't need one has nothing
 // there.
 const (
@@ -26,6 +30,7 @@ const (
 // roles are what this program can be started as.
 var roles = map[string]func(Opener) error{
 	"monitor": runMonitor,
+	"keeper":  runKeeper,
 	"stage":   runStage,
 	"init":    runInit,
 	"exec":    runExec,
@@ -51,6 +56,12 @@ func Boot(open Opener) {
 		return
 	}
 	os.Unsetenv(roleEnv)
+	for _, v := range []string{"GOMAXPROCS", "GOGC"} {
+		if os.Getenv(quickEnv+v) != "" {
+			os.Unsetenv(quickEnv + v)
+			os.Unsetenv(v)
+		}
+	}
 	run, ok := roles[name]
 	if !ok {
 		fmt.Fprintf(os.Stderr, "plyfs: %s=%s: this variable is for plyfs itself\n", roleEnv, name)
@@ -76,8 +87,13 @@ type order struct {
 	// HostRoot says that the stage is root of the host (or of the namespace
 	// that we were started in), so that ids are shifted at mounts.
 	HostRoot bool
-	// OwnCgroup says that the monitor has made a cgroup for the payload.
-	OwnCgroup bool
+	// Guarded says that the monitor forbids devices as soon as init has mounted
+	// the root: for that it needs one that the payload doesn't.
+	Guarded bool
+	// Job is done in the container in place of its payload (aside.go).
+	Job []string `json:",omitempty"`
+	// Slack is the timer slack of the payload; 0 leaves it as it is.
+	Slack uintptr
 	// Resolv and similar texts of the host that init may not be able to read.
 	Resolv string
 }

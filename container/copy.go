@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -11,81 +12,123 @@ import (
 	"github.com/plyfs/plyfs/container/tarcopy"
 )
 
-// CopyOut writes what lies at path in a running container to w as tar.
+// CopyOut writes what lies at path in a container to w as tar.
 func (c *Container) CopyOut(path string, w *os.File) error {
-	return c.copy("pack", path, IO{Stdout: w})
+	return c.copy(jobPack, path, IO{Stdout: w})
 }
 
-// CopyIn puts a tar stream at path in a running container.
+// CopyIn puts a tar stream at path in a container.
 func (c *Container) CopyIn(path string, r *os.File) error {
-	return c.copy("unpack", path, IO{Stdin: r})
+	return c.copy(jobUnpack, path, IO{Stdin: r})
 }
 
 // Sync has a running container write what its programs hold in memory of its
 // root: who isn't in its user namespace can't ask for it.
-func (c *Container) Sync() error { return c.copy("sync", "/", IO{}) }
+func (c *Container) Sync() error { return c.copy(jobSync, "/", IO{}) }
+
+// The jobs of copy.
+const (
+	jobSync   = "sync"
+	jobPack   = "pack"
+	jobUnpack = "unpack"
+)
 
 // copy runs the container's side of a copy in the container, as its root but
 // with no program of its.
 func (c *Container) copy(direction, path string, stdio IO) error {
-	st, err := c.running()
+	st, err := c.State()
 	if err != nil {
 		return err
 	}
-	said, saidEnd, err := os.Pipe()
+	job := []string{direction, path}
+	if st.Status != Running && st.Status != Paused {
+		if direction == jobSync {
+			return nil // its server has written all
+		}
+		said, err := c.aside(job, stdio)
+		if errors.Is(err, errJob) {
+			err = errors.New(said)
+		}
+		return err
+	}
+	end, ours, err := pipeOf(&stdio.Stderr)
 	if err != nil {
 		return err
 	}
-	defer said.Close()
-	stdio.Stderr = saidEnd
-	e, peer, err := c.enter(st, []string{direction, path}, "copy", stdio)
-	saidEnd.Close()
+	e, peer, err := c.enter(st, job, "copy", stdio)
+	end.Close()
 	if err != nil {
+		ours.Close()
 		return err
 	}
 	peer.close()
-	var text strings.Builder
-	buf := make([]byte, 4096)
-	for {
-		n, err := said.Read(buf)
-		text.Write(buf[:n])
-		if err != nil {
-			break
-		}
-	}
+	said := readAll(ours)
 	if e.Wait() != 0 {
-		return errors.New(strings.TrimSpace(strings.TrimPrefix(text.String(), "plyfs: copy: ")))
+		return errors.New(strings.TrimPrefix(said, "plyfs: copy: "))
 	}
 	return nil
+}
+
+// pipeOf makes *to the writing end of a new pipe.
+func pipeOf(to **os.File) (end, ours *os.File, err error) {
+	ours, end, err = os.Pipe()
+	*to = end
+	return end, ours, err
+}
+
+// readAll reads what somebody says to the end, and closes it.
+func readAll(f *os.File) string {
+	defer f.Close()
+	text, _ := io.ReadAll(f)
+	return strings.TrimSpace(string(text))
 }
 
 // runCopy is that side.
 func runCopy(Opener) error {
 	unix.CloseOnExec(fdPeer)
-	var args []string
-	if err := readOrderInto(&args); err != nil {
+	var job []string
+	if err := readOrderInto(&job); err != nil {
 		return err
 	}
-	if len(args) != 2 {
+	return runJob(job)
+}
+
+// runJob does a job in the root of this process.
+func runJob(job []string) error {
+	if len(job) != 2 || jobs[job[0]] == nil {
 		return errors.New("this role is for plyfs itself")
 	}
-	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	unix.Umask(0)
+	return jobs[job[0]](job[1])
+}
+
+func syncJob(string) error {
+	fd, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	unix.Umask(0)
-	switch args[0] {
-	case "sync":
-		fd, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		return unix.Syncfs(fd)
-	case "pack":
-		return tarcopy.Pack(os.Stdout, root, args[1])
+	return unix.Syncfs(fd)
+}
+
+func packJob(path string) error {
+	root, err := ownRoot()
+	if err != nil {
+		return err
 	}
-	if err := tarcopy.Unpack(os.Stdin, root, args[1]); err != nil {
+	return tarcopy.Pack(os.Stdout, root, path)
+}
+
+func unpackJob(path string) error {
+	root, err := ownRoot()
+	if err != nil {
+		return err
+	}
+	if err := tarcopy.Unpack(os.Stdin, root, path); err != nil {
 		return fmt.Errorf("in the container: %w", err)
 	}
 	return nil
+}
+
+func ownRoot() (int, error) {
+	return unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }

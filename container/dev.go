@@ -139,6 +139,7 @@ func (p *initProcess) openTerminal() error {
 	if p.tty, err = otherEnd(master); err != nil {
 		return err
 	}
+	p.Spec.Process.Size.set(master)
 	fd, err := unix.OpenTree(p.tty, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
@@ -151,6 +152,13 @@ func (p *initProcess) openTerminal() error {
 		return fmt.Errorf("the monitor: %w", err)
 	}
 	return nil
+}
+
+// set gives a terminal that size, if it is known.
+func (s Size) set(terminal int) {
+	if s != (Size{}) {
+		_ = unix.IoctlSetWinsize(terminal, unix.TIOCSWINSZ, &unix.Winsize{Row: s.Rows, Col: s.Columns})
+	}
 }
 
 // otherEnd opens the payload's end of a terminal.

@@ -11,14 +11,19 @@
 //
 //	monitor   who called [Container.Start]: the command line itself, or with
 //	          -d a process in the background. It holds the terminal, the log
-//	          and the exit status, and is the parent of the next two.
-//	stage     runs from a sealed memfd, without privileges in a user namespace
+//	          and the exit status, and is the parent of the next two. With a
+//	          terminal it is always one in the background, so that the command
+//	          line can leave it (console.go, attach.go); a command that is
+//	          executed with a terminal has a keeper in its place (keep.go).
+//	stage     runs without privileges in a user namespace
 //	          "outer" that maps the ids that the container gets. It opens the
 //	          layers, starts init, and then serves the root until the mount is
 //	          gone (or ends at once when the root is a plain directory). It
-//	          stays in the cgroup of its caller: a payload that runs out of
-//	          memory must not take its own root along.
-//	init      runs from the memfd in all the new namespaces; its user
+//	          stays in the cgroup of its caller, or is put beside that of the
+//	          payload with the monitor where systemd makes them: a payload that
+//	          runs out of memory must not take its own root along.
+//	init      runs in all the new namespaces, from a file that the payload
+//	          can't write to (see safeSelf); its user
 //	          namespace is a child of the stage's with the same ids, so that
 //	          root in it has no power over the server of its root. It opens
 //	          /dev/fuse there (the kernel wants that), mounts, sends the
@@ -32,13 +37,16 @@
 //
 //	monitor                     stage                       init
 //	--------------------------  --------------------------  -------------------------
-//	memfd, start stage ------>
-//	newuidmap, newgidmap
-//	order{…} ---------------->  open layers
-//	                            clone(CLONE_PARENT|NEW…)->  (Go starts)
+//	start stage ------------->
+//	newuidmap, newgidmap        (Go starts)
+//	order{…}, descriptors --->
+//	mapped ------------------>  clone(CLONE_PARENT|NEW…)->  (Go starts)
 //	          <---------------  started{pid}
-//	cgroups, then go -------------------------------------> unshare cgroup, time
+//	                            open layers
+//	cgroups
 //	                                           <----------  mount FUSE, send its fd
+//	          <-------------------------------------------  mounted (root's only)
+//	forbid devices, then go ------------------------------> unshare cgroup, time
 //	                            serve                       mounts, pivot, devices
 //	          <-------------------------------------------  terminal's fd, or none
 //	          <-------------------------------------------  failure{…}, or EOF at exec

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plyfs/plyfs/container/inroot"
 	"github.com/plyfs/plyfs/container/nsfork"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // execOrder is what the process that becomes an executed command is told.
@@ -47,6 +48,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 	}
 	own := &c.spec.Process
 	p.Caps, p.NewPrivs, p.Seccomp, p.Rlimits = own.Caps, own.NewPrivs, own.Seccomp, own.Rlimits
+	p.Notify = own.Notify && st.Inner.single()
 	if p.User == "" {
 		p.User = own.User
 	}
@@ -57,7 +59,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 	if err := checkUser(p.User); err != nil {
 		return nil, err
 	}
-	filter := compileFilter(&p, st.Inner.single() && c.spec.IDs.Virtual)
+	filter := compileFilter(&p, st.Inner.single() && c.spec.IDs.Virtual && !p.Notify)
 	if filter.err != nil {
 		return nil, filter.err
 	}
@@ -66,12 +68,14 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		return nil, err
 	}
 	defer peer.close()
+	fail.Point("exec.entered")
 	if err := st.Cgroup.Add(e.proc.PID); err != nil {
 		_ = e.Signal(unix.SIGKILL)
 		e.Wait()
 		return nil, err
 	}
-	if err = peer.send(message{Filter: filter.program}); err == nil {
+	// One that has ended already has said why.
+	if err = peer.send(message{Filter: filter.program}); err == nil || errors.Is(err, unix.EPIPE) {
 		err = e.awaitStart(peer)
 	}
 	if err != nil {
@@ -80,6 +84,7 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 		f := asFailure(err)
 		return nil, &StartError{f.Code, f.Text}
 	}
+	fail.Point("exec.started")
 	return e, nil
 }
 
@@ -93,7 +98,11 @@ func (c *Container) enter(st *State, o any, role string, stdio IO) (*Executed, p
 	if !st.Init.alive() {
 		return nil, peer{}, fmt.Errorf("container %s has just ended", st.Name)
 	}
-	self, err := sealedSelf()
+	ids := st.Outer
+	if ids.none() {
+		ids = st.Inner
+	}
+	self, err := safeSelf(ids)
 	if err != nil {
 		return nil, peer{}, err
 	}
@@ -123,11 +132,9 @@ func (c *Container) enter(st *State, o any, role string, stdio IO) (*Executed, p
 			files[i] = int(f.Fd())
 		}
 	}
-	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
-	if c.spec.Init {
-		// A reaper hasn't executed anything since it asked for a time
-		// namespace, so it is in that of the host, where we may not go.
-		flags &^= unix.CLONE_NEWTIME
+	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	if ownTime(st.Init.PID) { // a reaper isn't: it has executed nothing since it asked for one
+		flags |= unix.CLONE_NEWTIME
 	}
 	if c.spec.Net.Mode != NetHost {
 		flags |= unix.CLONE_NEWNET
@@ -208,17 +215,22 @@ func execute(caller peer) error {
 		return err
 	}
 	if o.Process.Terminal {
-		if err := execTerminal(root, who.uid, caller); err != nil {
+		if err := execTerminal(root, &o.Process, who.uid, caller); err != nil {
 			return err
 		}
 	}
 	env := o.Process.environment(o.Hostname, who.home)
-	c := &credentials{process: &o.Process, who: who, filter: m.Filter, setGroups: !o.Inner.single(), scope: o.HostNet}
+	c := &credentials{process: &o.Process, who: who, filter: m.Filter, setGroups: !o.Inner.single(), scope: o.HostNet, notify: o.Process.Notify}
 	if err := caller.send(message{What: ready}); err != nil {
 		return err
 	}
 	if err := c.take(); err != nil {
 		return err
+	}
+	if o.Process.Notify {
+		// Somebody has to answer for it, in here: process 1 does so for the
+		// payload alone, and has no door that others could come through.
+		return attendChild(o.Process.Args, env, o.Process.Terminal, c, caller.close)
 	}
 	return replace(o.Process.Args, env)
 }
@@ -238,7 +250,7 @@ func execDirectory(root int, dir string) error {
 
 // execTerminal makes a terminal in the container's devpts, checks that it is
 // one, and takes it.
-func execTerminal(root, uid int, caller peer) error {
+func execTerminal(root int, p *Process, uid int, caller peer) error {
 	master, err := inroot.OpenPlain(root, "/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY)
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
@@ -252,8 +264,9 @@ func execTerminal(root, uid int, caller peer) error {
 	if err != nil {
 		return err
 	}
+	p.Size.set(master)
 	if err := caller.send(message{What: "terminal"}, master); err != nil {
 		return err
 	}
-	return takeTTY(tty, uid, true)
+	return takeTTY(tty, uid, !p.Notify) // else the child's session gets it
 }

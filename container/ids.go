@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
 )
 
 // idMap is one line of an id map: Size ids from Inside, seen from within the
@@ -29,6 +31,8 @@ func (m idMaps) single() bool { return len(m.UID) == 1 && m.UID[0].Size == 1 }
 func (m idMaps) shifted() bool {
 	return slices.ContainsFunc(append(slices.Clone(m.UID), m.GID...), func(l idMap) bool { return l.Inside != l.Outside })
 }
+
+func (m idMaps) equal(o idMaps) bool { return slices.Equal(m.UID, o.UID) && slices.Equal(m.GID, o.GID) }
 
 // identity is the map of a child namespace with the same ids.
 func (m idMaps) identity() idMaps {
@@ -110,7 +114,7 @@ func userMaps(single bool) idMaps {
 		return m
 	}
 	for _, tool := range []string{"newuidmap", "newgidmap"} {
-		if _, err := exec.LookPath(tool); err != nil {
+		if _, err := lookTool(tool); err != nil {
 			return m
 		}
 	}
@@ -161,37 +165,116 @@ func readMap(file string) (out []idMap) {
 	return out
 }
 
-// write has newuidmap and newgidmap set the maps of a process; a single id of
-// his own a user may map himself.
+// write sets the maps of a process that was made in a new user namespace.
 func (m idMaps) write(pid int) error {
+	w, err := m.start(pid)
+	if err != nil {
+		return err
+	}
+	return w.wait()
+}
+
+// start begins to write them: newuidmap and newgidmap do it; a single id of his
+// own a user may map himself.
+func (m idMaps) start(pid int) (mapping, error) {
 	if m.single() && len(m.GID) == 1 && m.GID[0].Size == 1 {
-		dir := "/proc/" + strconv.Itoa(pid)
-		if err := os.WriteFile(dir+"/setgroups", []byte("deny"), 0); err != nil {
+		return nil, m.writeSingle(pid)
+	}
+	// Both at once, and nothing of os/exec: its pipes and threads would take
+	// longer than the programs.
+	var all mapping
+	for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
+		one, err := startMapper(tool, pid, lines)
+		if err != nil {
+			return nil, errors.Join(err, all.wait())
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func (m idMaps) writeSingle(pid int) error {
+	dir := "/proc/" + strconv.Itoa(pid)
+	if err := os.WriteFile(dir+"/setgroups", []byte("deny"), 0); err != nil {
+		return fmt.Errorf("user namespace: %w", err)
+	}
+	for _, f := range []struct {
+		name string
+		line idMap
+	}{{"/uid_map", m.UID[0]}, {"/gid_map", m.GID[0]}} {
+		if err := os.WriteFile(dir+f.name, fmt.Appendf(nil, "%d %d 1", f.line.Inside, f.line.Outside), 0); err != nil {
 			return fmt.Errorf("user namespace: %w", err)
 		}
-		for _, f := range []struct {
-			name string
-			line idMap
-		}{{"/uid_map", m.UID[0]}, {"/gid_map", m.GID[0]}} {
-			if err := os.WriteFile(dir+f.name, fmt.Appendf(nil, "%d %d 1", f.line.Inside, f.line.Outside), 0); err != nil {
-				return fmt.Errorf("user namespace: %w", err)
-			}
-		}
+	}
+	return nil
+}
+
+// mapping are the programs that write the maps of a process.
+type mapping []*mapper
+
+func (all mapping) wait() error {
+	var errs []error
+	for _, m := range all {
+		errs = append(errs, m.wait())
+	}
+	return errors.Join(errs...)
+}
+
+// tools are the paths of programs that were looked for already.
+var tools sync.Map
+
+func lookTool(name string) (string, error) {
+	if path, ok := tools.Load(name); ok {
+		return path.(string), nil
+	}
+	path, err := exec.LookPath(name)
+	if err == nil {
+		tools.Store(name, path)
+	}
+	return path, err
+}
+
+// mapper is a running newuidmap or newgidmap.
+type mapper struct {
+	tool string
+	pid  int
+	said *os.File
+}
+
+func startMapper(tool string, pid int, lines []idMap) (*mapper, error) {
+	path, err := lookTool(tool)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{tool, strconv.Itoa(pid)}
+	for _, l := range lines {
+		args = append(args, strconv.Itoa(l.Inside), strconv.Itoa(l.Outside), strconv.Itoa(l.Size))
+	}
+	fd, err := unix.MemfdCreate("plyfs-"+tool, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd: %w", err)
+	}
+	m := &mapper{tool: tool, said: os.NewFile(uintptr(fd), tool)}
+	out := uintptr(fd)
+	if m.pid, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Files: []uintptr{out, out, out}}); err != nil {
+		m.said.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// wait can be called again, and does nothing then.
+func (m *mapper) wait() error {
+	if m.pid == 0 {
 		return nil
 	}
-	done := make(chan error, 2)
-	for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
-		go func() {
-			args := []string{strconv.Itoa(pid)}
-			for _, l := range lines {
-				args = append(args, strconv.Itoa(l.Inside), strconv.Itoa(l.Outside), strconv.Itoa(l.Size))
-			}
-			out, err := exec.Command(tool, args...).CombinedOutput()
-			if err != nil {
-				err = fmt.Errorf("%s: %w: %s (check /etc/subuid and /etc/subgid, or give --userns single)", tool, err, strings.TrimSpace(string(out)))
-			}
-			done <- err
-		}()
+	defer m.said.Close()
+	ws := wait(m.pid)
+	m.pid = 0
+	if exitCode(ws) == 0 {
+		return nil
 	}
-	return errors.Join(<-done, <-done)
+	text := make([]byte, 1000)
+	n, _ := m.said.ReadAt(text, 0)
+	return fmt.Errorf("%s: exit status %d: %s (check /etc/subuid and /etc/subgid, or give --userns single)", m.tool, exitCode(ws), strings.TrimSpace(string(text[:n])))
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/inroot"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // initProcess is process 1 of a container until it becomes the payload. It is
@@ -53,21 +54,32 @@ func (p *initProcess) run(open Opener) (err error) {
 		p.joinGroup,
 		p.build,
 		p.pivot,
-		p.settle,
 	} {
 		if err := step(); err != nil {
 			return err
 		}
+		fail.Point("init.step")
 	}
+	if p.Job != nil {
+		return p.job()
+	}
+	if err := p.settle(); err != nil {
+		return err
+	}
+	p.prefetch()
 	if err := p.monitor.send(message{What: ready}); err != nil {
 		return fmt.Errorf("the monitor is gone: %w", err)
 	}
+	fail.Point("init.ready")
 	return p.become()
 }
 
 // ready is what init says last: an end of the socket after it is the start of
 // the payload, and one before it the end of init.
 const ready = "ready"
+
+// mounted is what init says when it has its root and is asked to say so.
+const mounted = "mounted"
 
 // base are directories that a new root can be mounted on: the mount hides
 // nothing from anybody else.
@@ -154,13 +166,21 @@ func (p *initProcess) openRoot(on string) error {
 // joinGroup waits until the monitor has put us into our cgroup and connected
 // our network, and makes the namespaces that begin where we are then.
 func (p *initProcess) joinGroup() error {
+	if p.Guarded {
+		if err := p.monitor.send(message{What: mounted}); err != nil {
+			return fmt.Errorf("the monitor is gone: %w", err)
+		}
+	}
 	m, _, err := p.monitor.receive()
 	if err != nil {
 		return fmt.Errorf("the monitor is gone: %w", err)
 	}
 	p.filter = m.Filter
-	// The time namespace takes effect at exec.
-	if err := unix.Unshare(unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME); err != nil {
+	flags := unix.CLONE_NEWCGROUP
+	if timeAtExec() {
+		flags |= unix.CLONE_NEWTIME
+	}
+	if err := unix.Unshare(flags); err != nil {
 		return namespaceError(err)
 	}
 	return nil

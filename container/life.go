@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -120,6 +121,9 @@ func (c *Container) Wait() (int, error) {
 			st.Init.awaitEnd(-1)
 			for {
 				now, err := c.stored()
+				if errors.Is(err, ErrNotFound) && c.spec.Remove {
+					return 0, err
+				}
 				if err != nil {
 					return 0, fmt.Errorf("container %s was removed by force, and its exit code with it", st.Name)
 				}
@@ -141,10 +145,12 @@ func (c *Container) Wait() (int, error) {
 	}
 }
 
+func (c *Container) waitingFile() string { return filepath.Join(c.Dir(), "waiting") }
+
 // waiting opens and locks the file that a removal at the end waits for: those
 // who want the exit code hold it shared until they have read it.
 func (c *Container) waiting(how, flags int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(c.Dir(), "waiting"), flags|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(c.waitingFile(), flags|os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrNotExist) && flags != 0 {
 		err = fmt.Errorf("%w: %s (it was just removed)", ErrNotFound, c.Short())
 	}
@@ -196,7 +202,7 @@ func (c *Container) Update(l Limits) (warnings []string, err error) {
 	err = c.update(func(st *State) error {
 		st.live()
 		if st.Status == Running || st.Status == Paused {
-			if warnings, err = st.Cgroup.Update(l.cgroup()); err != nil {
+			if warnings, err = st.Cgroup.Update(l.forPayload(c.spec.Init)); err != nil {
 				return err
 			}
 		}
@@ -214,7 +220,18 @@ func (l *Limits) merge(from Limits) {
 	set(&l.CPUShares, from.CPUShares)
 	set(&l.CPUSet, from.CPUSet)
 	set(&l.Pids, from.Pids)
+	set(&l.CPUSetMems, from.CPUSetMems)
 	set(&l.IOWeight, from.IOWeight)
+	for _, r := range from.IORates {
+		same := func(old cgroup.Rate) bool { return old.Device == r.Device && old.What == r.What }
+		l.IORates = append(slices.DeleteFunc(l.IORates, same), r)
+	}
+	for size, n := range from.HugePages {
+		if l.HugePages == nil {
+			l.HugePages = map[string]uint64{}
+		}
+		l.HugePages[size] = n
+	}
 }
 
 func set[T comparable](to *T, v T) {

@@ -67,7 +67,7 @@ func (l *logger) pipe(stream string) (*os.File, error) {
 }
 
 // follow logs what r gives until its end.
-func (l *logger) follow(stream string, r *os.File) {
+func (l *logger) follow(stream string, r io.ReadCloser) {
 	l.readers.Add(1)
 	go func() {
 		defer l.readers.Done()
@@ -96,16 +96,26 @@ func (l *logger) started() {
 // output open after its end: they can only be outside of the container.
 const lastOutput = time.Second
 
-func (l *logger) close() {
+// lastOf waits so long for the end of what is read.
+func lastOf(done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-time.After(lastOutput):
+	}
+}
+
+// done is closed when all readers are at their end.
+func (l *logger) done() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		l.readers.Wait()
 		close(done)
 	}()
-	select {
-	case <-done:
-	case <-time.After(lastOutput):
-	}
+	return done
+}
+
+func (l *logger) close() {
+	lastOf(l.done())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.f.Close()
@@ -148,6 +158,9 @@ func (c *Container) Logs(o LogOptions, show func(LogLine) error) error {
 	st, err := c.State()
 	if err != nil {
 		return err
+	}
+	if st.Started.IsZero() && st.Finished.IsZero() {
+		return fmt.Errorf("container %s was never started", st.Name)
 	}
 	if !st.Logged && !st.Started.IsZero() {
 		return fmt.Errorf("container %s ran in the foreground: its output went to the caller and was not kept", st.Name)

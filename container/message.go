@@ -17,7 +17,8 @@ type message struct {
 	Filter  []byte   `json:",omitempty"` // monitor to init: the seccomp program
 	Failure *failure `json:",omitempty"`
 	Warning string   `json:",omitempty"`
-	What    string   `json:",omitempty"` // of the descriptors that come along
+	What    string   `json:",omitempty"` // of the descriptors that come along, or a word (ready, console.go)
+	Code    int      `json:",omitempty"` // a signal, or an exit code
 	Index   []int    `json:",omitempty"` // stage to init: which mounts they are
 }
 

@@ -2,40 +2,23 @@ package container
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // StartDetached starts the container in the background, with a monitor of its
 // own: a process of ours in a session of its own that holds the output, the exit
 // status, and starts the container again where that is wanted.
 func (c *Container) StartDetached() (warnings []string, err error) {
-	ours, theirs, err := newPeers()
+	ours, err := c.startAside("monitor", nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer ours.close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	keepOurs()
-	n := null.Fd()
-	_, err = syscall.ForkExec(selfExe, []string{"plyfs-monitor", c.store.root, c.ID}, &syscall.ProcAttr{
-		Dir:   "/",
-		Env:   append(os.Environ(), roleEnv+"=monitor"),
-		Files: []uintptr{n, n, n, theirs.f.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
-	theirs.close()
-	if err != nil {
-		return nil, fmt.Errorf("cannot start the monitor: %w", err)
-	}
 	for {
 		m, _, err := ours.receive()
 		switch {
@@ -62,13 +45,15 @@ func runMonitor(Opener) error {
 	// Boot has done that for the sake of init; newuidmap wants to see whose
 	// process the stage is.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
-	if len(os.Args) != 3 {
+	if len(os.Args) < 3 {
 		return errors.New("this role is for plyfs itself")
 	}
+	watched := len(os.Args) == 4 && os.Args[3] == attached
 	c, err := (&Store{root: os.Args[1]}).open(os.Args[2])
 	if err != nil {
 		return caller.send(message{Failure: asFailure(err)})
 	}
+	fail.Point("monitor.begun")
 	CatchSignals() // who wants to end it ends the container
 	told := false
 	tell := func(m message) {
@@ -77,10 +62,21 @@ func runMonitor(Opener) error {
 		}
 	}
 	for try := 0; ; try++ {
-		again, err := c.once(tell, func() {
+		again, err := c.once(tell, func(con *console) error {
+			if told {
+				return nil
+			}
+			if watched && con != nil {
+				if err := con.add(caller, true); err != nil {
+					return err
+				}
+			}
 			tell(message{What: ready})
 			told = true
-			caller.close()
+			if !watched {
+				caller.close()
+			}
+			return nil
 		})
 		if err != nil {
 			tell(message{Failure: asFailure(err)})
@@ -93,7 +89,8 @@ func runMonitor(Opener) error {
 }
 
 // once runs the container one time; again says that it is to be started anew.
-func (c *Container) once(tell func(message), started func()) (again bool, err error) {
+// started is called with its terminal, if it has one, before that is read.
+func (c *Container) once(tell func(message), started func(*console) error) (again bool, err error) {
 	log, err := openLog(c.Dir())
 	if err != nil {
 		return false, err
@@ -117,11 +114,24 @@ func (c *Container) once(tell func(message), started func()) (again bool, err er
 	for _, w := range r.Warnings {
 		tell(message{Warning: w})
 	}
-	started()
+	var con *console
 	if r.Terminal != nil {
-		log.follow("stdout", r.Terminal)
+		con = newConsole(r.Terminal, r.Signal)
+		if err := con.open(c.Dir()); err != nil {
+			tell(message{Warning: err.Error()})
+		}
+	}
+	if err := started(con); err != nil {
+		_ = r.Signal(unix.SIGKILL) // who wanted it has gone
+	}
+	if con != nil {
+		log.follow("stdout", con)
 	}
 	code, err := r.Wait()
+	if con != nil {
+		lastOf(log.done())
+		con.end(code, err)
+	}
 	if err != nil || code == 0 || !c.spec.Restart.OnFailure {
 		return false, nil //nolint:nilerr // it is in the state
 	}

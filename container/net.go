@@ -71,11 +71,17 @@ func connect(n *Net, dir string, pid int, ownUserNS bool) (h *netHelper, warning
 			tried = fmt.Errorf("%w; %w", tried, e)
 		}
 	}
+	if !errors.Is(tried, errNoNetHelper) && unix.Access(TunDevice, unix.R_OK|unix.W_OK) != nil {
+		tried = fmt.Errorf("%w (they need %s, and it can't be opened: sudo modprobe tun; sudo chmod 666 %s)", tried, TunDevice, TunDevice)
+	}
 	if n.Optional {
 		return nil, fmt.Sprintf("no network: %v; --net none says that this is as it should be", tried), nil
 	}
 	return nil, "", fmt.Errorf("network user: %w", tried)
 }
+
+// TunDevice is what the helpers make a network interface with.
+const TunDevice = "/dev/net/tun"
 
 // helperPatience is how long a helper may take to connect.
 const helperPatience = 10 * time.Second

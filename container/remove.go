@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Remove deletes a container with all that was written in it. One that runs is
@@ -49,7 +52,26 @@ func (c *Container) Remove(force bool) error {
 	if err := os.Rename(c.Dir(), gone); err != nil {
 		return err
 	}
+	fail.Point("remove.begun")
 	return removeData(gone, st.Outer)
+}
+
+// removeEnded deletes a container whose processes this one has seen end, without
+// writing down first how they ended; not done when somebody waits to read that.
+func (c *Container) removeEnded(ids idMaps) (done bool, err error) {
+	l, err := c.lock()
+	if err != nil {
+		return errors.Is(err, ErrNotFound), nil // somebody has forced its removal
+	}
+	defer l.Close()
+	if unix.Faccessat(unix.AT_FDCWD, c.waitingFile(), unix.F_OK, 0) == nil {
+		return false, nil
+	}
+	gone := c.store.dir("." + c.ID)
+	if err := os.Rename(c.Dir(), gone); err != nil {
+		return false, err
+	}
+	return true, removeData(gone, ids)
 }
 
 // end kills a running container and waits until its monitor has noted it.
@@ -63,6 +85,7 @@ func (c *Container) end(st *State) error {
 	if err := st.Init.signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("container %s can't be killed: %w", st.Name, err)
 	}
+	st.Cgroup.Kill()
 	st.Init.awaitEnd(lastWrites)
 	if st.Monitor.PID != os.Getpid() && !st.Monitor.awaitEnd(lastWrites) {
 		return fmt.Errorf("container %s: its monitor (process %d) doesn't end", st.Name, st.Monitor.PID)
@@ -74,6 +97,7 @@ func (c *Container) end(st *State) error {
 // then.
 func (c *Container) clear(st *State) error {
 	if st.Boot != "" && st.Boot == bootID() {
+		st.Cgroup.Kill()
 		for _, p := range []process{st.Init, st.NetHelper} {
 			_ = p.signal(unix.SIGKILL)
 			p.awaitEnd(lastWrites)
@@ -169,6 +193,16 @@ func (c *Container) AsRoot(job string, args ...string) error {
 	return asRoot(ids, job, args...)
 }
 
+// AsUserRoot runs a registered job in a process that is root over all ids that
+// the caller has, and can mount.
+func AsUserRoot(job string, args ...string) error {
+	ids := userMaps(false)
+	if os.Geteuid() == 0 {
+		return rootJobs[job](args)
+	}
+	return asRoot(ids, job, args...)
+}
+
 // asRoot starts this program in a user namespace with the ids.
 func asRoot(ids idMaps, job string, args ...string) error {
 	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
@@ -186,7 +220,8 @@ func asRoot(ids idMaps, job string, args ...string) error {
 	cmd.Args = append([]string{"plyfs-root-job", job, strconv.Itoa(fdPeer)}, args...)
 	cmd.Env = append(os.Environ(), roleEnv+"=asroot")
 	cmd.ExtraFiles = []*os.File{ready}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = os.Stdout, &said
 	cmd.SysProcAttr = attr
 	err = cmd.Start()
 	ready.Close()
@@ -200,6 +235,10 @@ func asRoot(ids idMaps, job string, args ...string) error {
 	if e := cmd.Wait(); err == nil {
 		err = e
 	}
+	if text, ok := strings.CutPrefix(said.String(), "plyfs: asroot: "); ok && err != nil {
+		return errors.New(strings.TrimSpace(text))
+	}
+	_, _ = os.Stderr.WriteString(said.String())
 	if err != nil {
 		return fmt.Errorf("%s as root of the container: %w", job, err)
 	}

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// selfExe is the running binary. In a role it is the sealed copy.
+// selfExe is the running binary. In a role it is what safeSelf gave.
 const selfExe = "/proc/self/exe"
 
 // seal forbids every change of a memfd.
@@ -22,16 +23,50 @@ func seal(f *os.File, more int) error {
 	return nil
 }
 
-// sealedSelf is a copy of this program in memory that nobody can change. Init
-// runs from it: a payload that opens /proc/1/exe for writing in the moment
-// before it starts would otherwise get at the program on the host
-// (CVE-2019-5736).
-var sealedSelf = sync.OnceValues(func() (*os.File, error) {
-	from, err := os.Open(selfExe)
+// safeSelf is this program for init and for what is executed into a container:
+// a payload that opens /proc/1/exe for writing in the moment before it starts
+// must not get at the program on the host (CVE-2019-5736). Where the kernel
+// itself keeps the container's ids from writing to the file, that is the file; a
+// copy costs more than everything else at a start.
+func safeSelf(ids idMaps) (*os.File, error) {
+	f, err := openSelf()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read this program: %w", err)
 	}
-	defer from.Close()
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if unix.Fstat(int(f.Fd()), &st) == nil && unix.Fstatfs(int(f.Fd()), &fs) == nil && slices.Contains(judging, fs.Type) && foreign(&st, ids) {
+		return f, nil
+	}
+	return sealedSelf()
+}
+
+var openSelf = sync.OnceValues(func() (*os.File, error) { return os.Open(selfExe) })
+
+// judging are filesystems where the kernel decides by owner and mode. Elsewhere a
+// server does, and may think otherwise.
+var judging = []int64{
+	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC,
+	unix.OVERLAYFS_SUPER_MAGIC, unix.SQUASHFS_MAGIC, unix.EROFS_SUPER_MAGIC_V1,
+}
+
+// foreign says that a process of a user namespace with these ids can execute a
+// file, and neither write to it nor change its mode, whatever its capabilities are there: they count
+// only for files whose owner and group it maps. An access list gives nobody more
+// than the group's bits of the mode.
+func foreign(st *unix.Stat_t, ids idMaps) bool {
+	mapped := slices.ContainsFunc(ids.UID, func(l idMap) bool {
+		return int(st.Uid) >= l.Outside && int(st.Uid)-l.Outside < l.Size
+	})
+	return !ids.none() && !mapped && st.Mode&0o022 == 0 && st.Mode&0o001 != 0
+}
+
+// sealedSelf is a copy of this program in memory that nobody can change.
+var sealedSelf = sync.OnceValues(func() (*os.File, error) {
+	from, err := openSelf()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read this program: %w", err)
+	}
 	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate("plyfs", flags|unix.MFD_EXEC)
 	execSeal := unix.F_SEAL_EXEC

@@ -26,14 +26,16 @@ func ParseSignal(s string) (unix.Signal, error) {
 	return 0, fmt.Errorf("%q is not a signal", s)
 }
 
-// CatchSignals gives every signal that can be passed on. The two that the Go
-// runtime uses itself, and those that tell about children, are left out.
+// CatchSignals gives every signal that can be passed on. Those that the Go
+// runtime uses itself are left out, and those that the kernel sends somebody about
+// himself: his children, his limits, his timers. Each one costs some wake-ups.
 func CatchSignals() <-chan os.Signal {
 	c := make(chan os.Signal, 64)
 	var all []os.Signal
 	for n := syscall.Signal(1); n < 32; n++ {
 		switch n {
 		case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGPROF,
+			unix.SIGXCPU, unix.SIGXFSZ, unix.SIGVTALRM, unix.SIGSYS, unix.SIGSTKFLT,
 			unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGCONT,
 			unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGABRT:
 		default:

@@ -1,6 +1,10 @@
 package container
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/plyfs/plyfs/container/cgroup"
+)
 
 // Spec says what a container is. It is stored with the container and not
 // changed after [Store.Create], save its limits (plyfs update).
@@ -106,6 +110,8 @@ type Process struct {
 	Cwd      string `json:",omitempty"` // made when it doesn't exist; "" is /
 	User     string `json:",omitempty"` // NAME|UID[:GROUP|GID]
 	Terminal bool   `json:",omitempty"`
+	// Size is that of the terminal when the process begins; 0 by 0 is unknown.
+	Size Size `json:",omitzero"`
 	// Caps are the names of the capabilities that it may have.
 	Caps []string
 	// NewPrivs lets set-user-ID programs work.
@@ -118,6 +124,9 @@ type Process struct {
 	// Unmasked leaves /proc and /sys as they are.
 	Unmasked bool `json:",omitempty"`
 }
+
+// Size is that of a terminal.
+type Size struct{ Rows, Columns uint16 }
 
 // Seccomp is the filter of system calls; the zero value is moby's profile.
 type Seccomp struct {
@@ -141,8 +150,10 @@ type Limits struct {
 	CPUs       float64           `json:",omitempty"`
 	CPUShares  uint64            `json:",omitempty"`
 	CPUSet     string            `json:",omitempty"`
+	CPUSetMems string            `json:",omitempty"`
 	Pids       int64             `json:",omitempty"` // -1 is no limit
 	IOWeight   uint16            `json:",omitempty"`
+	IORates    []cgroup.Rate     `json:",omitempty"`
 	HugePages  map[string]uint64 `json:",omitempty"` // page size ("2MB") to bytes
 }
 

@@ -9,15 +9,14 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // runStage is the stage: it starts init between the outer user namespace and
 // init's own, and serves the root.
 func runStage(open Opener) error {
 	monitor := inherited(fdPeer)
-	for _, fd := range []int{fdOrder, fdInit, fdLog} {
-		unix.CloseOnExec(fd)
-	}
 	err := stage(monitor, open)
 	if err != nil {
 		// The monitor may be gone, and then nobody wants to know.
@@ -27,17 +26,15 @@ func runStage(open Opener) error {
 }
 
 func stage(monitor peer, open Opener) error {
-	o, err := readOrder()
+	o, err := awaitOrder(monitor)
 	if err != nil {
-		return err
-	}
-	if _, _, err := monitor.receive(); err != nil { // our ids are mapped
 		return err
 	}
 	ours, theirs, err := newPeers()
 	if err != nil {
 		return err
 	}
+	fail.Point("stage.told")
 	pid, err := startInit(o, theirs)
 	theirs.close()
 	unix.Close(fdInit)
@@ -46,6 +43,7 @@ func stage(monitor peer, open Opener) error {
 		return err
 	}
 	defer ours.close()
+	fail.Point("stage.init")
 	if err := monitor.send(message{Pid: pid}); err != nil {
 		return err
 	}
@@ -78,6 +76,7 @@ func stage(monitor peer, open Opener) error {
 	}
 	ours.close()
 	monitor.close()
+	fail.Point("stage.serve")
 	if err := root.Serve(fds[0], !o.Inner.none()); err != nil {
 		fmt.Fprintf(os.Stderr, "plyfs: the server of the root: %v\n", err)
 		os.Exit(1)
@@ -108,8 +107,9 @@ func startInit(o *order, theirs peer) (int, error) {
 		attr.Credential = &syscall.Credential{NoSetGroups: o.Inner.single()}
 	}
 	pid, err := syscall.ForkExec(selfExe, []string{"plyfs-init"}, &syscall.ProcAttr{
-		// It lives for some milliseconds: no thread and no collection is worth it.
-		Env:   []string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off"},
+		// It lives for some milliseconds: no thread and no collection is worth
+		// it, and no reading of the time zone.
+		Env:   append([]string{roleEnv + "=init", "GOMAXPROCS=1", "GOGC=off", "TZ=UTC"}, failEnv()...),
 		Files: []uintptr{0, 1, 2, fdInit, fdOrder, theirs.f.Fd()},
 		Sys:   attr,
 	})
@@ -117,6 +117,14 @@ func startInit(o *order, theirs peer) (int, error) {
 		return 0, namespaceError(err)
 	}
 	return pid, nil
+}
+
+// failEnv passes failpoints on.
+func failEnv() []string {
+	if v := os.Getenv("PLYFS_FAIL"); v != "" {
+		return []string{"PLYFS_FAIL=" + v}
+	}
+	return nil
 }
 
 // namespaceError explains why no namespaces were made.

@@ -6,12 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/cgroup"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // IO are the payload's standard descriptors; nil is /dev/null. With a terminal
@@ -23,6 +23,9 @@ type IO struct {
 	// Warn is told what was asked for and isn't in force, before the payload
 	// starts as far as it is known then; nil: Run.Warnings has it.
 	Warn func(text string)
+	// Meanwhile, if not nil, is called once while the processes start, before
+	// the payload does: for what takes a moment, too.
+	Meanwhile func()
 }
 
 // StartError is an error of Start with the exit code that run has for it.
@@ -44,6 +47,7 @@ type Run struct {
 	init    process
 	stage   process
 	served  bool
+	outer   idMaps
 	tell    func(string)
 	group   *cgroup.Group
 	net     *netHelper
@@ -69,6 +73,7 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 	r := &Run{c: c, served: c.spec.Root.FS != "", tell: stdio.Warn}
 	// Kept also when it fails: what was written by then belongs to these ids.
 	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
+		r.outer = st.Outer
 		err = r.start(st, stdio)
 	}
 	if err != nil {
@@ -86,16 +91,30 @@ func (r *Run) start(st *State, stdio IO) error {
 	c := r.c
 	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
 	o.Spec.Files = c.spec.withFiles()
+	o.Guarded = o.HostRoot
 	o.Outer, o.Inner = st.Outer, st.Inner
-	filter := make(chan filterResult, 1)
-	go func() {
-		filter <- compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
-	}()
-	initSide, err := r.startStage(o, stdio)
+	mapping, err := r.startStage(o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = mapping.wait() }()
+	initSide, err := r.order(o, stdio)
 	if err != nil {
 		return err
 	}
 	defer initSide.close()
+	// The rest while its ids are mapped.
+	if stdio.Meanwhile != nil {
+		stdio.Meanwhile()
+	}
+	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
+	if err := mapping.wait(); err != nil {
+		return err
+	}
+	if err := r.stageIn.send(message{What: "mapped"}); err != nil {
+		return err
+	}
+	fail.Point("start.stage")
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
@@ -108,35 +127,53 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := r.record(st); err != nil {
 		return err
 	}
-	warnings, err := r.group.Create(c.spec.Limits.cgroup())
+	fail.Point("start.recorded")
+	keepers := []int{os.Getpid()}
+	if r.served { // else the stage has ended, or does in a moment
+		keepers = append(keepers, r.stage.PID)
+	}
+	warnings, err := r.group.Create(c.spec.Limits.cgroup(), r.init.PID, keepers...)
 	if err != nil {
 		return err
 	}
 	r.warn(warnings...)
-	if err := r.group.Add(r.init.PID); err != nil {
-		return err
-	}
+	fail.Point("start.grouped")
 	var warning string
 	if r.net, warning, err = connect(&c.spec.Net, c.Dir(), r.init.PID, !o.Inner.none()); err != nil {
 		return err
 	}
 	r.warn(warning)
-	f := <-filter
 	if f.err != nil {
 		return f.err
 	}
-	if err := initSide.send(message{Filter: f.program}); err != nil && !errors.Is(err, unix.EPIPE) {
+	goOn := func() error {
+		err := initSide.send(message{Filter: f.program})
+		if errors.Is(err, unix.EPIPE) {
+			return nil // it has said why
+		}
+		fail.Point("start.told")
 		return err
 	}
-	if err := r.awaitPayload(initSide); err != nil {
+	if !o.Guarded {
+		if err := goOn(); err != nil {
+			return err
+		}
+	}
+	if err := r.awaitPayload(initSide, goOn); err != nil {
 		return err
 	}
+	if err := r.settle(); err != nil {
+		return err
+	}
+	fail.Point("start.payload")
 	st.Status, st.Boot, st.Started, st.Finished = Running, bootID(), time.Now().Round(0), time.Time{}
 	st.Init, st.Monitor, st.Stage = r.init, identify(os.Getpid()), r.stage
 	st.ExitCode, st.Error, st.OOMKilled, st.Stopping, st.Warnings = 0, "", false, false, r.Warnings
 	st.Cgroup, st.Logged = r.group, stdio.Logged
 	st.NetBy, st.NetHelper = r.net.describe()
-	return writeFile(filepath.Join(c.Dir(), "state.json"), st)
+	err = writeFile(filepath.Join(c.Dir(), "state.json"), st)
+	fail.Point("start.stored")
+	return err
 }
 
 // record writes down what a removal must tidy up should we be killed before
@@ -161,106 +198,41 @@ func (r *Run) warn(texts ...string) {
 	}
 }
 
-// startStage starts the stage and gives the socket to init.
-func (r *Run) startStage(o *order, stdio IO) (initSide peer, err error) {
-	self, err := sealedSelf()
-	if err != nil {
-		return initSide, err
-	}
-	text, err := o.file()
-	if err != nil {
-		return initSide, err
-	}
-	defer text.Close()
-	ours, theirs, err := newPeers()
-	if err != nil {
-		return initSide, err
-	}
-	defer theirs.close()
-	initSide, initEnd, err := newPeers()
-	if err != nil {
-		return initSide, err
-	}
-	defer initEnd.close()
-	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
-	if err != nil {
-		return initSide, err
-	}
-	defer log.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return initSide, err
-	}
-	defer null.Close()
-	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), theirs.f.Fd(), text.Fd(), initEnd.f.Fd(), log.Fd()}
-	for i, f := range []*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr} {
-		if f != nil {
-			files[i] = f.Fd()
-		}
-	}
-	// The terminal's signals are for us: we pass them on.
-	attr := &syscall.SysProcAttr{Setsid: true}
-	late := false
-	if !o.Outer.none() {
-		attr.Cloneflags = unix.CLONE_NEWUSER
-		if o.Outer.single() {
-			attr.UidMappings, attr.GidMappings = sysMap(o.Outer.UID), sysMap(o.Outer.GID)
-		} else {
-			// Its ids come later, by newuidmap, and without one an exec
-			// would lose the capabilities over the new namespace.
-			late, attr.AmbientCaps = true, stageCaps
-		}
-	}
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{"plyfs-root", o.Dir}, &syscall.ProcAttr{
-		Env: stageEnv(), Files: files, Sys: attr,
-	})
-	if err != nil {
-		return initSide, namespaceError(err)
-	}
-	r.stage, r.stageIn = identify(pid), ours
-	if late {
-		if err := o.Outer.write(pid); err != nil {
-			return initSide, err
-		}
-	}
-	return initSide, ours.send(message{What: "mapped"})
-}
-
-// stageEnv has what the Go runtime reads; nothing else reaches the server.
-func stageEnv() []string {
-	env := []string{roleEnv + "=stage"}
-	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return env
-}
-
-// stageCaps are what the stage needs in the outer user namespace: to map the
-// inner one, and to be root over the files of its ids.
-var stageCaps = []uintptr{
-	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID,
-	unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SETFCAP, unix.CAP_MKNOD,
-	unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE,
-}
-
-// awaitPayload listens to init until it has become the payload.
-func (r *Run) awaitPayload(initSide peer) error {
-	// The stage speaks only when it fails: then init may wait for its root for
-	// ever. It has done when it serves.
-	failed := make(chan *failure, 1)
-	go func() {
-		m, _, err := r.stageIn.receive()
-		if err == nil && m.Failure != nil {
-			_ = r.init.signal(unix.SIGKILL)
-		}
-		r.stageIn.close()
-		failed <- m.Failure
-	}()
+// awaitPayload listens to init until it has become the payload, and to the
+// stage, which speaks only when it fails (it has done when it serves): then init
+// may wait for its root for ever.
+func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
+	defer r.stageIn.close()
 	isReady := false
-	var f *failure
+	var f, first *failure // first is the reason for what init saw
+	stageSpeaks := true
+	hear := func(timeout int) (init bool, err error) {
+		watch := []unix.PollFd{{Fd: int32(initSide.f.Fd()), Events: unix.POLLIN}, {Fd: -1, Events: unix.POLLIN}}
+		if stageSpeaks {
+			watch[1].Fd = int32(r.stageIn.f.Fd())
+		}
+		if _, err := unix.Poll(watch, timeout); err != nil && !errors.Is(err, unix.EINTR) {
+			return false, err
+		}
+		if watch[1].Revents != 0 {
+			m, _, err := r.stageIn.receive()
+			if err == nil && m.Failure != nil {
+				_ = r.init.signal(unix.SIGKILL)
+				first = m.Failure
+			}
+			r.stageIn.close()
+			stageSpeaks = false
+		}
+		return watch[0].Revents != 0, nil
+	}
 	for {
+		init, err := hear(-1)
+		if err != nil {
+			return err
+		}
+		if !init {
+			continue
+		}
 		m, fds, err := initSide.receive()
 		switch {
 		case errors.Is(err, io.EOF) && isReady && f == nil:
@@ -269,16 +241,20 @@ func (r *Run) awaitPayload(initSide peer) error {
 			f = &failure{125, fmt.Sprintf("process 1 of the container ended before the command was started; see %s", filepath.Join(r.c.Dir(), "server.log"))}
 			fallthrough
 		case err != nil:
-			select {
-			case first := <-failed:
-				if first != nil {
-					f = first // the reason for what init saw
-				}
-			case <-time.After(time.Second):
+			if stageSpeaks {
+				_, _ = hear(1000)
+			}
+			if first != nil {
+				f = first
 			}
 			return f
 		case m.Failure != nil:
 			f = m.Failure
+		case m.What == mounted:
+			r.guardDevices()
+			if err := goOn(); err != nil {
+				return err
+			}
 		case m.What == ready:
 			isReady = true
 		case m.What == "terminal" && len(fds) == 1:

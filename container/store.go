@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Store keeps containers on disk:
@@ -108,6 +110,7 @@ func (s *Store) Create(name string, spec *Spec) (*Container, error) {
 			}
 		}
 	}
+	fail.Point("create.made")
 	if err == nil {
 		err = writeNew(filepath.Join(tmp, "spec.json"), &c.spec)
 	}
@@ -153,7 +156,10 @@ func (s *Store) enter(c *Container, name, tmp string) error {
 	if err := writeNew(filepath.Join(tmp, "state.json"), st); err != nil {
 		return err
 	}
-	return os.Rename(tmp, s.dir(c.ID))
+	fail.Point("create.written")
+	err = os.Rename(tmp, s.dir(c.ID))
+	fail.Point("create.entered")
+	return err
 }
 
 // abandoned is how long nobody has touched a directory that is left over.
@@ -187,7 +193,7 @@ func (s *Store) List() ([]*Container, error) {
 		}
 		c, err := s.open(e.Name())
 		if err != nil {
-			continue // being removed, or damaged: Find says which
+			continue // being removed, or damaged: Find tells
 		}
 		st, err := c.stored()
 		if err != nil {
@@ -228,6 +234,9 @@ func (s *Store) Find(ref string) (*Container, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if err := s.damaged(ref); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %s; plyfs ps -a lists them", ErrNotFound, ref)
 	}
 	return nil, fmt.Errorf("%d containers have an id that begins with %s: give more of it", len(found), ref)

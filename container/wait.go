@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Signal sends a signal to the payload.
@@ -20,12 +22,20 @@ const lastWrites = 30 * time.Second
 // down what became of it, and gives the exit code.
 func (r *Run) Wait() (int, error) {
 	code, trouble := r.reap()
+	fail.Point("end.reaped")
 	oom := r.group.OOMKilled()
 	r.net.end()
+	r.group.Kill() // who was about to join the container
 	if err := r.group.Remove(); err != nil && trouble == nil {
 		trouble = err
 	}
+	if r.c.spec.Remove {
+		if done, err := r.c.removeEnded(r.outer); done {
+			return code, errors.Join(trouble, err)
+		}
+	}
 	st, err := r.finish(code, trouble, oom)
+	fail.Point("end.stored")
 	if err == nil {
 		err = trouble
 	}
@@ -57,44 +67,61 @@ func (r *Run) finish(code int, trouble error, oom bool) (*State, error) {
 }
 
 // reap waits for init and for the stage. A payload whose root has no server any
-// more is ended: it could only fail.
+// more is ended: it could only fail. One thread waits for both: others would have
+// to be made first.
 func (r *Run) reap() (code int, trouble error) {
-	stage := make(chan unix.WaitStatus, 1)
-	if r.stage.PID != 0 {
-		go func() { stage <- wait(r.stage.PID) }()
-	} else {
-		close(stage)
-	}
 	if r.init.PID == 0 {
-		<-stage
+		if r.stage.PID != 0 {
+			wait(r.stage.PID)
+		}
 		return 125, nil
 	}
-	init := make(chan unix.WaitStatus, 1)
-	go func() { init <- wait(r.init.PID) }()
 	if !r.served {
-		<-stage
-		return exitCode(<-init), nil
+		wait(r.stage.PID) // it has nothing more to do
+		return exitCode(wait(r.init.PID)), nil
 	}
-	select {
-	case ws := <-init:
-		code = exitCode(ws)
-		select {
-		case ws := <-stage:
-			if exitCode(ws) != 0 {
-				trouble = r.serverError(ws)
-			}
-		case <-time.After(lastWrites):
-			trouble = fmt.Errorf("the server of the root goes on %v after its last user: it is ended; what was written last may be lost", lastWrites)
-			_ = r.stage.signal(unix.SIGKILL)
-			<-stage
-		}
-		return code, trouble
-	case ws := <-stage:
+	if !firstOf(r.init.PID, r.stage.PID) {
+		ws := wait(r.stage.PID)
 		if exitCode(ws) == 0 { // its mount is gone, and so is init in a moment
-			return exitCode(<-init), nil
+			return exitCode(wait(r.init.PID)), nil
 		}
 		_ = r.init.signal(unix.SIGKILL)
-		return exitCode(<-init), r.serverError(ws)
+		return exitCode(wait(r.init.PID)), r.serverError(ws)
+	}
+	code = exitCode(wait(r.init.PID))
+	if r.c.spec.Remove {
+		// All that it could still write is deleted next.
+		_ = r.stage.signal(unix.SIGKILL)
+		wait(r.stage.PID)
+		return code, nil
+	}
+	if !r.stage.awaitEnd(lastWrites) {
+		_ = r.stage.signal(unix.SIGKILL)
+		wait(r.stage.PID)
+		return code, fmt.Errorf("the server of the root goes on %v after its last user: it is ended; what was written last may be lost", lastWrites)
+	}
+	if ws := wait(r.stage.PID); exitCode(ws) != 0 {
+		trouble = r.serverError(ws)
+	}
+	return code, trouble
+}
+
+// firstOf waits until one of two children has ended, and says whether the first
+// one has.
+func firstOf(a, b int) bool {
+	fds := make([]unix.PollFd, 2)
+	for i, pid := range []int{a, b} {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			return i == 0 // there is none: an end
+		}
+		defer unix.Close(fd)
+		fds[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	}
+	for {
+		if _, err := unix.Poll(fds, -1); !errors.Is(err, unix.EINTR) {
+			return fds[0].Revents != 0
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Commit makes a committed snapshot of an active one. Nothing is copied or
@@ -22,6 +23,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	if err := s.c.Mounter.Sync(ctx, dir); err != nil {
 		return fmt.Errorf("commit of snapshot %s: it was not written back: %w", key, err)
 	}
+	fail.Point("commit.synced")
 	counted, ok, err := s.c.Mounter.Usage(ctx, dir)
 	if err != nil {
 		s.log.Warn("usage is counted later", "snapshot", key, "error", err)
@@ -35,6 +37,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 		if err == nil && now != id {
 			err = fmt.Errorf("it was removed and made anew meanwhile: %w", errdefs.ErrFailedPrecondition)
 		}
+		fail.Point("commit.record")
 		return err
 	})
 	if err != nil {
@@ -46,10 +49,13 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	}
 	s.log.Debug("committed", "id", id, "key", key, "name", name, "counted", ok, "rebased", given.Parent != "")
 	// It is committed, whatever comes now.
+	fail.Point("commit.done")
 	s.background(func() {
+		fail.Point("commit.release")
 		if err := s.release(s.ctx, id); err != nil && s.ctx.Err() == nil {
 			s.log.Warn("mount of a committed snapshot stays", "snapshot", name, "error", err)
 		}
+		fail.Point("commit.released")
 		if usage.Inodes == 0 {
 			_, _ = s.count(s.ctx, id) // else when it is asked for
 		}

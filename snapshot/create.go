@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Prepare makes an active snapshot.
@@ -37,7 +38,9 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	if r.Snapshot, err = s.make(ctx, kind, key, parent, opts); err != nil {
 		return nil, err
 	}
+	fail.Point("prepare.made")
 	m, err := s.mounts(ctx, r)
+	fail.Point("prepare.mounted")
 	if err != nil {
 		// The caller doesn't know of it: it must not stay.
 		undo := context.WithoutCancel(ctx)
@@ -62,6 +65,7 @@ func (s *Snapshotter) make(ctx context.Context, kind snapshots.Kind, key, parent
 		}
 		err = errors.Join(err, deleteTree(dir))
 	}()
+	fail.Point("prepare.dir")
 	err = s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
 		if made, err = storage.CreateSnapshot(ctx, kind, key, parent, opts...); err != nil {
 			return fmt.Errorf("snapshot %s: %w", key, err)
@@ -71,11 +75,13 @@ func (s *Snapshotter) make(ctx context.Context, kind snapshots.Kind, key, parent
 				return fmt.Errorf("snapshot %s: %w", key, err)
 			}
 		}
+		fail.Point("prepare.record")
 		to := s.snapshot(made.ID)
 		if err := os.Rename(dir, to); err != nil {
 			return fmt.Errorf("snapshot %s: %w", key, err)
 		}
 		renamed = to
+		fail.Point("prepare.renamed")
 		return nil
 	})
 	return made, err

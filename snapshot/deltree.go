@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
 )
@@ -107,6 +108,7 @@ func (d *deleter) empty(fd int, path string, depth int) error {
 			if err == nil {
 				done++
 			}
+			fail.Point("trash.entry")
 			failed = errors.Join(failed, firstOnly(failed, err))
 		}
 		if done < len(entries) || len(entries) == 0 {

@@ -19,12 +19,14 @@ type Mounter interface {
 	Unmount(ctx context.Context, dir string) error
 	// Served lists the directories that have a mount with a living server.
 	Served(ctx context.Context) (map[string]bool, error)
+	// Serves says whether dir has a mount with a living server.
+	Serves(ctx context.Context, dir string) (bool, error)
 	// Sync has the kernel write back what was written to the mount on dir and
 	// waits for it, so that the upper layer has it. The error is that of a
 	// write that failed. No mount is no error.
 	Sync(ctx context.Context, dir string) error
-	// Usage is what the server of the mount on dir has counted; ok is false
-	// when there is no such mount or nothing was counted.
+	// Usage is what the server of the mount on dir has counted, without asking
+	// it; ok is false when there is no such mount or nothing was counted.
 	Usage(ctx context.Context, dir string) (u Usage, ok bool, err error)
 	// Lost gets a value whenever a server ended with mounts left behind. One
 	// value may stand for several.

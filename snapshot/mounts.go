@@ -81,6 +81,9 @@ func (s *Snapshotter) form(r *record) form {
 
 // mounts is the answer for r. Where that is a union, it is mounted afterwards.
 func (s *Snapshotter) mounts(ctx context.Context, r record) ([]mount.Mount, error) {
+	if err := s.settle(ctx, &r); err != nil {
+		return nil, err
+	}
 	switch s.form(&r) {
 	case formBind:
 		return bind(s.onlyDir(&r), r.Kind == snapshots.KindView), nil
@@ -94,6 +97,21 @@ func (s *Snapshotter) mounts(ctx context.Context, r record) ([]mount.Mount, erro
 		return nil, err
 	}
 	return bind(s.mountPoint(r.ID), r.Kind == snapshots.KindView), nil
+}
+
+// settle waits until the layers below r are what they stay: at the end of its
+// mount a server writes the names that it still owes to the layer, and Commit
+// doesn't wait for that.
+func (s *Snapshotter) settle(ctx context.Context, r *record) error {
+	for _, id := range r.ParentIDs {
+		if _, err := os.Lstat(s.mountPoint(id)); err != nil {
+			continue
+		}
+		if err := s.release(ctx, id); err != nil {
+			return fmt.Errorf("snapshot %s: its parent is still mounted: %w", r.key, err)
+		}
+	}
+	return nil
 }
 
 // onlyDir is the directory of a snapshot that is no union of several.
@@ -164,14 +182,7 @@ func (s *Snapshotter) ensure(ctx context.Context, r *record) error {
 // ensureLocked is ensure. Precondition: the lock of the id is held.
 func (s *Snapshotter) ensureLocked(ctx context.Context, r *record) error {
 	dir := s.mountPoint(r.ID)
-	served, err := s.c.Mounter.Served(ctx)
-	if err != nil {
-		return err
-	}
-	if served[dir] {
-		return nil
-	}
-	if err := s.layersThere(r); err != nil {
+	if served, err := s.c.Mounter.Serves(ctx, dir); served || err != nil {
 		return err
 	}
 	// Whatever is mounted there has no server any more.
@@ -183,6 +194,9 @@ func (s *Snapshotter) ensureLocked(ctx context.Context, r *record) error {
 	}
 	if err := s.c.Mounter.Mount(ctx, dir, s.options(r)); err != nil {
 		_ = os.Remove(dir)
+		if missing := s.layersThere(r); missing != nil {
+			return missing
+		}
 		return fmt.Errorf("snapshot %s: %w", r.key, err)
 	}
 	return nil

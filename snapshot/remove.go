@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // Remove removes a snapshot that has no children. Its key can be used again at
@@ -20,8 +21,13 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 		if id, _, err = storage.Remove(ctx, key); err != nil {
 			return err
 		}
+		fail.Point("remove.record")
 		err = os.Rename(s.snapshot(id), s.trashed(id))
 		moved = err == nil
+		fail.Point("remove.renamed")
+		if e := fail.Err("remove.commit"); e != 0 {
+			return e
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return nil // lost on disk: then it can be removed, and nothing else
 		}
@@ -33,12 +39,14 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 		}
 		return fmt.Errorf("cannot remove snapshot %s: %w", key, err)
 	}
+	fail.Point("remove.done")
 	s.usages.drop(id)
 	// The mount goes before the answer: whoever makes the same snapshot anew
 	// has it on another directory, but nobody shall find it by the old one.
 	if err := s.release(ctx, id); err != nil {
 		s.log.Warn("mount of a removed snapshot stays until the next start or Cleanup", "snapshot", key, "error", err)
 	}
+	fail.Point("remove.released")
 	s.background(func() {
 		if err := s.emptyTrash(s.ctx); err != nil && s.ctx.Err() == nil {
 			s.log.Warn("the space of a removed snapshot is not free yet", "snapshot", key, "error", err)
@@ -73,6 +81,7 @@ func (s *Snapshotter) collectOrphans(ctx context.Context) error {
 			if err := os.Rename(s.snapshot(name), s.trashed(name)); err != nil {
 				return err
 			}
+			fail.Point("cleanup.renamed")
 		}
 		points, err := readNames(s.mountPoints())
 		if err != nil {
@@ -85,6 +94,7 @@ func (s *Snapshotter) collectOrphans(ctx context.Context) error {
 		}
 		return nil
 	})
+	fail.Point("cleanup.collected")
 	for _, id := range orphans {
 		err = errors.Join(err, s.release(ctx, id))
 	}
@@ -99,12 +109,30 @@ func (s *Snapshotter) emptyTrash(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	fail.Point("trash.begin")
 	names, err := readNames(s.trash())
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	// What is there and has a record is being removed by a transaction that
+	// may still fail.
+	var ids map[string]string
+	err = s.ms.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		ids, err = storage.IDMap(ctx)
+		return ignoreNotFound(err)
+	})
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if _, ok := ids[name]; ok {
+			continue
+		}
 		err = errors.Join(err, deleteTree(s.trashed(name)))
+		fail.Point("trash.tree")
 	}
 	return err
 }

@@ -16,34 +16,38 @@ import (
 // whose record is still there goes back. Nothing else runs yet; what was being
 // made then is nobody's.
 func (s *Snapshotter) settleTrash() error {
-	return s.ms.WithTransaction(s.ctx, false, func(ctx context.Context) error {
-		ids, err := storage.IDMap(ctx)
-		if ignoreNotFound(err) != nil {
+	names, err := readNames(s.trash())
+	if err != nil {
+		return fmt.Errorf("the trash of %s: %w", s.root, err)
+	}
+	var ids map[string]string
+	if len(names) > 0 { // with many snapshots it takes its time
+		err = s.ms.WithTransaction(s.ctx, false, func(ctx context.Context) (err error) {
+			ids, err = storage.IDMap(ctx)
+			return ignoreNotFound(err)
+		})
+		if err != nil {
 			return err
 		}
-		names, err := readNames(s.trash())
-		if err != nil {
-			return fmt.Errorf("the trash of %s: %w", s.root, err)
-		}
-		for _, name := range names {
-			if _, ok := ids[name]; ok {
-				if err := os.Rename(s.trashed(name), s.snapshot(name)); err != nil {
-					return fmt.Errorf("snapshot directory of %s: %w", s.root, err)
-				}
+	}
+	for _, name := range names {
+		if _, ok := ids[name]; ok {
+			if err := os.Rename(s.trashed(name), s.snapshot(name)); err != nil {
+				return fmt.Errorf("snapshot directory of %s: %w", s.root, err)
 			}
 		}
-		if names, err = readNames(s.snapshots()); err != nil {
-			return fmt.Errorf("snapshots of %s: %w", s.root, err)
-		}
-		for _, name := range names {
-			if strings.HasPrefix(name, "new-") {
-				if err := os.Rename(s.snapshot(name), s.trashed(name)); err != nil {
-					return fmt.Errorf("snapshot directory of %s: %w", s.root, err)
-				}
+	}
+	if names, err = readNames(s.snapshots()); err != nil {
+		return fmt.Errorf("snapshots of %s: %w", s.root, err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "new-") {
+			if err := os.Rename(s.snapshot(name), s.trashed(name)); err != nil {
+				return fmt.Errorf("snapshot directory of %s: %w", s.root, err)
 			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // restore brings the mounts in line with the records. A snapshot that can't be
@@ -72,8 +76,8 @@ func (s *Snapshotter) watch() {
 }
 
 // remount mounts again whatever has been mounted since the last boot and has
-// no server now; a mount point is made when something is mounted and removed
-// with it. Copies that others made of a dead mount (the bind in a bundle) are
+// no server now, and undoes what is mounted for a snapshot that was committed; a
+// mount point is made when something is mounted and removed with it. Copies that others made of a dead mount (the bind in a bundle) are
 // detached: containerd can't unmount what it can't look at.
 func (s *Snapshotter) remount() {
 	points, err := readNames(s.mountPoints())
@@ -94,7 +98,7 @@ func (s *Snapshotter) remount() {
 	var g errgroup.Group
 	g.SetLimit(4)
 	for _, id := range points {
-		if served[s.mountPoint(id)] {
+		if served[s.mountPoint(id)] && keys[id] != "" {
 			continue
 		}
 		g.Go(func() error {

@@ -12,7 +12,6 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/plyfs/plyfs/fs/layer"
-	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -113,31 +112,6 @@ func (s *Snapshotter) open() error {
 		return err
 	}
 	return s.settleTrash()
-}
-
-// openDatabase opens the metadata, so that a file that is damaged is named now
-// and not at the first call.
-func (s *Snapshotter) openDatabase() (err error) {
-	defer func() {
-		// bbolt trusts its pages, and panics over some that are damaged.
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-		if err != nil {
-			err = fmt.Errorf("metadata %s cannot be read: %w; restore it from a backup, or move %s away to begin anew", s.database(), err, s.root)
-		}
-	}()
-	s.ms, err = storage.NewMetaStore(s.database(), func(o *bolt.Options) error {
-		o.Timeout = patience
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return s.ms.WithTransaction(s.ctx, false, func(ctx context.Context) error {
-		_, err := storage.IDMap(ctx)
-		return ignoreNotFound(err)
-	})
 }
 
 // Close ends the background jobs and closes the metadata. Mounts and data stay

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -169,12 +170,15 @@ func parseConfig(file, text string, c *config) error {
 		return fmt.Errorf("configuration %s, line %d: unknown key %s; `%s config default` prints those that there are", file, line, strings.Join(e.Key(), "."), program)
 	case errors.As(err, &wrong):
 		line, col := wrong.Position()
-		return fmt.Errorf("configuration %s, line %d, column %d: %s", file, line, col, strings.TrimPrefix(wrong.Error(), "toml: "))
+		return fmt.Errorf("configuration %s, line %d, column %d: %s", file, line, col, wrongType.ReplaceAllString(strings.TrimPrefix(wrong.Error(), "toml: "), "a TOML $1 where a $2 is wanted"))
 	case err != nil:
 		return fmt.Errorf("configuration %s: %w", file, err)
 	}
 	return nil
 }
+
+// wrongType is what the library says of a value, with the Go type that it goes to.
+var wrongType = regexp.MustCompile(`cannot decode TOML (\w+) into struct field .* of type (\w+)$`)
 
 // check names the value that can't be.
 func (c *config) check() error {

@@ -38,9 +38,6 @@ version = {{.Format}}
   [proxy_plugins.plyfs.exports]
     # kubelet watches this filesystem, for image garbage collection and eviction.
     root = "{{.Root}}"
-{{- end}}
-
-{{- if eq .Format 3}}
 
 # Layers of containers: made by looking at what was changed only.
 [proxy_plugins.plyfs-diff]
@@ -48,23 +45,18 @@ version = {{.Format}}
   address = "{{.Address}}"
 [plugins."io.containerd.service.v1.diff-service"]
   default = ["plyfs-diff", "walking"]
-{{- end}}
-{{if eq .Format 3}}
+
 # ctr image pull and import, and pulls by CRI: which snapshotter unpacks for them.
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "{{.Platform}}"
   snapshotter = "plyfs"
-{{- if .Diff}}
-  differ = "plyfs-diff"
+  # Without it 1.7 takes any that there is.
+  differ = "{{.Unpacker}}"
 {{- end}}
-
+{{if eq .Format 3}}
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "plyfs"
-{{else}}{{if .Modern}}
-[[plugins."io.containerd.transfer.v1.local".unpack_config]]
-  platform = "{{.Platform}}"
-  snapshotter = "plyfs"
-{{end}}
+{{else}}
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "plyfs"
 {{end}}`))
@@ -74,6 +66,10 @@ type containerdVersion struct {
 	text         string
 	major, minor int
 }
+
+// modern says whether a proxy plugin can have capabilities, exports, and be a
+// differ.
+func (v containerdVersion) modern() bool { return v.major > 1 || v.minor >= 7 }
 
 // capabilities are what the snapshotter can do that containerd asks for: typed
 // by the administrator, since the protocol has no way to announce them.
@@ -105,12 +101,16 @@ func containerdConfig(c *config, v containerdVersion) (string, error) {
 	for _, cap := range capabilities(v) {
 		quoted = append(quoted, strconv.Quote(cap))
 	}
+	unpacker := "walking"
+	if sys.InUserNamespace() {
+		unpacker = "plyfs-diff" // containerd's own can't write whiteouts there
+	}
 	var b strings.Builder
 	err := block.Execute(&b, map[string]any{
-		"Version": v.text, "Format": format, "Modern": v.major > 1 || v.minor >= 7,
+		"Version": v.text, "Format": format, "Modern": v.modern(),
 		"Address": c.Address, "Root": c.Root, "Platform": "linux/" + runtime.GOARCH,
 		"Capabilities": "[" + strings.Join(quoted, ", ") + "]",
-		"Diff":         sys.InUserNamespace(),
+		"Unpacker":     unpacker,
 	})
 	return b.String(), err
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -124,13 +125,19 @@ func listener(address string) (net.Listener, error) {
 	if len(ls) == 1 {
 		return ls[0], nil
 	}
+	return listenUnix("address", address)
+}
+
+// listenUnix makes a socket that its owner can open; flag is how another place
+// is given.
+func listenUnix(flag, address string) (net.Listener, error) {
 	if len(address) > sunPath {
-		return nil, fmt.Errorf("socket %s: the path has %d bytes, and a socket's can have %d: give a shorter --address", address, len(address), sunPath)
+		return nil, fmt.Errorf("socket %s: the path has %d bytes, and a socket's can have %d: give a shorter --%s", address, len(address), sunPath, flag)
 	}
-	if err := os.MkdirAll(dirOf(address), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(address), 0o755); err != nil {
 		return nil, fmt.Errorf("socket %s: %w", address, err)
 	}
-	if err := freeSocket(address); err != nil {
+	if err := freeSocket(flag, address); err != nil {
 		return nil, err
 	}
 	old := syscall.Umask(0o177)
@@ -143,7 +150,7 @@ func listener(address string) (net.Listener, error) {
 }
 
 // freeSocket removes the socket of a daemon that was killed, and nothing else.
-func freeSocket(address string) error {
+func freeSocket(flag, address string) error {
 	fi, err := os.Lstat(address)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -151,12 +158,12 @@ func freeSocket(address string) error {
 	case err != nil:
 		return fmt.Errorf("socket %s: %w", address, err)
 	case fi.Mode()&os.ModeSocket == 0:
-		return fmt.Errorf("socket %s: there is something else with this name: move it away, or give another --address", address)
+		return fmt.Errorf("socket %s: there is something else with this name: move it away, or give another --%s", address, flag)
 	}
 	c, err := net.DialTimeout("unix", address, time.Second)
 	if err == nil {
 		_ = c.Close()
-		return fmt.Errorf("socket %s is in use: another daemon serves it; stop that one, or give another --address", address)
+		return fmt.Errorf("socket %s is in use: another daemon serves it; stop that one, or give another --%s", address, flag)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("socket %s: %w", address, err)

@@ -56,7 +56,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"a.sock", "/root"}, "not an absolute path", 1},
 		{flags("--config", dir+"/none"), "no such file", 1},
 		{flags("--config", file("key.toml", "\n[mounts]\nper_servr = 3\n")), "line 3: unknown key mounts.per_servr", 1},
-		{flags("--config", file("type.toml", "[mounts]\nper_server = \"x\"\n")), "line 2", 1},
+		{flags("--config", file("type.toml", "[mounts]\nper_server = \"x\"\n")), "line 2, column 14: a TOML string where a int is wanted", 1},
 		{flags("--config", file("syntax.toml", "address = \n")), "line 1", 1},
 		{flags("--config", file("zero.toml", "[mounts]\nper_server = 0\n")), "mounts.per_server is 0", 1},
 		{flags("--config", file("opt.toml", "[mounts]\noptions = \"nosuch\"\n")), "nosuch", 1},
@@ -68,6 +68,9 @@ func TestBadInput(t *testing.T) {
 		{flags("--address", file("plain", "")), "something else with this name", 1},
 		{flags("--root", file("plain2", "")), "cannot be made", 1},
 		{flags("--root", dir+"/full/root"), "no space left", 1},
+		{flags("--debug", dir+"/"+strings.Repeat("x", 120)), "shorter --debug", 1},
+		{flags("--debug", file("plain3", "")), "another --debug", 1},
+		{flags("--debug", dir+"/used.sock"), "is in use", 1},
 		{flags("--metrics", "nowhere:x"), "metrics address", 1},
 	} {
 		cmd := self(tt.args...)
@@ -213,7 +216,7 @@ func TestContainerdConfig(t *testing.T) {
 	c := defaults()
 	for version, want := range map[string][]string{
 		"2.4.2":         {"version = 3", `capabilities = ["remap-ids", "rebase"]`, "unpack_config", `root = "/var/lib/plyfs/snapshotter"`, "io.containerd.cri.v1.images"},
-		"v1.7.27":       {"version = 2", `capabilities = ["remap-ids"]`, "unpack_config", "io.containerd.grpc.v1.cri"},
+		"v1.7.27":       {"version = 2", `capabilities = ["remap-ids"]`, "unpack_config", `differ = "walking"`, "plyfs-diff", "io.containerd.grpc.v1.cri"},
 		"1.6.20~ds1-1+": {"version = 2", "io.containerd.grpc.v1.cri"},
 	} {
 		v, ok := parseVersion(version)
@@ -227,8 +230,8 @@ func TestContainerdConfig(t *testing.T) {
 				t.Errorf("%s: no %s in\n%s", version, w, text)
 			}
 		}
-		if v.minor == 6 && strings.Contains(text, "capabilities") {
-			t.Errorf("%s knows no capabilities:\n%s", version, text)
+		if v.minor == 6 && (strings.Contains(text, "capabilities") || strings.Contains(text, "diff")) {
+			t.Errorf("%s knows no capabilities and no proxy that is a differ:\n%s", version, text)
 		}
 	}
 }

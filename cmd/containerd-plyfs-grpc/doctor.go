@@ -12,7 +12,6 @@ import (
 	"time"
 
 	introspectionapi "github.com/containerd/containerd/api/services/introspection/v1"
-	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
 	versionapi "github.com/containerd/containerd/api/services/version/v1"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/plyfs/plyfs/cmd/internal/cli"
@@ -129,7 +128,8 @@ func (d *doctor) containerd() {
 		return
 	}
 	d.ok("containerd has the snapshotter %q", pluginName)
-	if version.major < 2 {
+	d.sameSocket(p.Exports["address"], hint)
+	if !version.modern() {
 		return // older ones don't tell more
 	}
 	for _, cap := range capabilities(version) {
@@ -140,14 +140,27 @@ func (d *doctor) containerd() {
 		}
 	}
 	d.sameRoot(p.Exports["root"], hint)
-	if conn, err := dialContainerd(d.c); err == nil {
-		defer conn.Close()
-		_, err := snapshotsapi.NewSnapshotsClient(conn).Stat(d.ctx, &snapshotsapi.StatSnapshotRequest{Snapshotter: pluginName, Key: "no such snapshot"})
-		if err == nil || strings.Contains(err.Error(), "not found") || strings.Contains(err.Error(), "does not exist") {
-			d.ok("a call through containerd reaches the daemon")
-		} else {
-			d.bad("a call through containerd does not reach the daemon: %v", short(err))
-		}
+	if differ := pluginName + "-diff"; find("io.containerd.differ.v1", differ) != nil {
+		d.ok("containerd has the differ %q", differ)
+	} else {
+		d.bad("containerd has no differ %q, so that diffs walk whole images: %s", differ, hint)
+	}
+}
+
+// sameSocket compares where containerd calls with where the daemon listens: a
+// call through containerd would tell less, since containerd's own metadata
+// answers whatever doesn't change anything.
+func (d *doctor) sameSocket(address, hint string) {
+	address = strings.TrimPrefix(address, "unix://")
+	a, errA := os.Stat(address)
+	b, errB := os.Stat(d.c.Address)
+	switch {
+	case errA != nil:
+		d.bad("containerd calls %s for the snapshotter, where nothing is: %s", address, hint)
+	case errB == nil && os.SameFile(a, b):
+		d.ok("containerd calls %s for the snapshotter", address)
+	default:
+		d.bad("containerd calls %s for the snapshotter and the daemon listens on %s: %s", address, d.c.Address, hint)
 	}
 }
 

@@ -8,9 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -126,16 +124,10 @@ func serveHTTP(c *config, m *metrics, failed chan<- error) (stop func(), err err
 		serve("metrics", l, mux)
 	}
 	if a := c.Debug.Address; a != "" {
-		if err := freeSocket(a); err != nil {
-			stop()
-			return stop, err
-		}
-		old := syscall.Umask(0o177)
-		l, err := net.Listen("unix", a)
-		syscall.Umask(old)
+		l, err := listenUnix("debug", a)
 		if err != nil {
 			stop()
-			return stop, fmt.Errorf("debug socket %s: %w", a, err)
+			return stop, fmt.Errorf("debug: %w", err)
 		}
 		mux := http.NewServeMux()
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -147,5 +139,3 @@ func serveHTTP(c *config, m *metrics, failed chan<- error) (stop func(), err err
 	}
 	return stop, nil
 }
-
-func dirOf(path string) string { return filepath.Dir(path) }

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/container/sandbox"
@@ -91,7 +95,17 @@ func (b *box) commit(paths []string, force, quiet bool) (all bool, err error) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
 	}
 	if n := len(res.Failed); n > 0 {
-		return false, fmt.Errorf("%d of %d changes could not be put on the host; they stay in the sandbox %s", n, len(changes)-len(res.Kept), b.name)
+		return false, fmt.Errorf("%d of %d changes could not be put on the host; they stay in the sandbox %s%s", n, len(changes)-len(res.Kept), b.name, b.asRoot(res.Failed))
 	}
 	return len(res.Kept) == 0, nil
+}
+
+// asRoot says how root can do what the user may not.
+func (b *box) asRoot(failed []error) string {
+	denied := func(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) }
+	if os.Geteuid() == 0 || !slices.ContainsFunc(failed, denied) {
+		return ""
+	}
+	root := filepath.Dir(filepath.Dir(b.c.Dir()))
+	return fmt.Sprintf("; root may do it: sudo %s --root %s commit --to-host %s", program, root, b.name)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -11,13 +12,21 @@ import (
 	"github.com/plyfs/plyfs/container"
 )
 
-// openStore opens the store that --root names, or the user's own.
-func openStore(root string) (*container.Store, error) {
-	if root == "" {
-		var err error
-		if root, err = container.DefaultRoot(); err != nil {
+// openStore opens the store that --root names, else PLYFS_ROOT, else the
+// configuration; or the user's own.
+func openStore(root string) (_ *container.Store, err error) {
+	if root == "" && os.Getenv("PLYFS_ROOT") == "" {
+		if root, err = cli.ConfiguredRoot(); err != nil {
 			return nil, err
 		}
+	}
+	if root == "" {
+		root, err = container.DefaultRoot()
+	} else {
+		root, err = filepath.Abs(root) // monitors work elsewhere
+	}
+	if err != nil {
+		return nil, err
 	}
 	return container.OpenStore(root)
 }
@@ -42,8 +51,10 @@ type onContainers struct {
 	flag func(f cli.Flag) error
 	// each handles one container and may print its reference.
 	each func(c *container.Container, ref string) error
-	// most is the largest number of containers; 0 is no bound.
-	most int
+	// damaged handles one whose files can't be read, when it may be given.
+	damaged func(s *container.Store, d *container.DamagedError) error
+	// one says that a single container is wanted.
+	one bool
 }
 
 // run handles every container, also after one that failed: the exit code is
@@ -56,14 +67,18 @@ func (v onContainers) run(args []string) error {
 	if len(rest) == 0 {
 		return fmt.Errorf("no container given")
 	}
-	if v.most > 0 && len(rest) > v.most {
-		return fmt.Errorf("at most %d may be given, not %d", v.most, len(rest))
+	if v.one && len(rest) > 1 {
+		return fmt.Errorf("one container is wanted, and %d are given", len(rest))
 	}
 	var errs []error
 	for _, ref := range rest {
 		c, err := store.Find(ref)
-		if err == nil {
+		var damaged *container.DamagedError
+		switch {
+		case err == nil:
 			err = v.each(c, ref)
+		case v.damaged != nil && errors.As(err, &damaged):
+			err = said(ref, v.damaged(store, damaged))
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -141,6 +156,12 @@ func rmVerb(args []string) error {
 		spec:  cli.Spec{Short: "f", Long: []string{"force"}},
 		flag:  func(cli.Flag) error { force = true; return nil },
 		each:  func(c *container.Container, ref string) error { return said(ref, c.Remove(force)) },
+	}
+	v.damaged = func(s *container.Store, d *container.DamagedError) error {
+		if !force {
+			return d
+		}
+		return s.RemoveDamaged(d.ID)
 	}
 	err := v.run(args)
 	if force && errors.Is(err, container.ErrNotFound) {

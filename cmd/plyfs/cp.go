@@ -17,9 +17,9 @@ import (
 const cpUsage = `usage: plyfs cp [--root DIR] CONTAINER:PATH DIR|FILE|-
        plyfs cp [--root DIR] DIR|FILE|- CONTAINER:PATH
 
-Copies a file or a tree from or to a running container: into the target when
-that is a directory, else under its name. Owners are not copied; - is a tar
-stream.
+Copies a file or a tree from or to a container, also one that doesn't run: into
+the target when that is a directory, else under its name. Owners are not copied;
+- is a tar stream.
 `
 
 func cpVerb(args []string) error {
@@ -29,7 +29,7 @@ func cpVerb(args []string) error {
 		return err
 	}
 	if len(rest) != 2 {
-		return fmt.Errorf("a source and a target are wanted, and %d arguments given", len(rest))
+		return fmt.Errorf("a source and a target are wanted, and %d given", len(rest))
 	}
 	from, fromPath, out := insideOf(rest[0])
 	to, toPath, in := insideOf(rest[1])
@@ -37,19 +37,36 @@ func cpVerb(args []string) error {
 	case out && in:
 		return fmt.Errorf("one of the two is a path of the host")
 	case out:
-		c, err := store.Find(from)
-		if err != nil {
-			return err
-		}
-		return copyOut(c, fromPath, rest[1])
+		return withCopied(store, from, func(c *container.Container) error { return copyOut(c, fromPath, rest[1]) })
 	case in:
-		c, err := store.Find(to)
-		if err != nil {
-			return err
-		}
-		return copyIn(c, rest[0], toPath)
+		return withCopied(store, to, func(c *container.Container) error { return copyIn(c, rest[0], toPath) })
 	}
 	return fmt.Errorf("one of the two must be CONTAINER:PATH")
+}
+
+// withCopied finds a container to copy from or to. A sandbox that doesn't run is
+// taken meanwhile.
+func withCopied(store *container.Store, ref string, copy func(*container.Container) error) error {
+	c, err := store.Find(ref)
+	if err != nil {
+		return err
+	}
+	st, err := c.State()
+	if err != nil {
+		return err
+	}
+	if c.Spec().Labels[tryLabel] != "" && st.Status != container.Running && st.Status != container.Paused {
+		b, err := newBox(c)
+		if err != nil {
+			return err
+		}
+		l, err := b.lock()
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+	}
+	return copy(c)
 }
 
 // insideOf takes CONTAINER:PATH apart. A name with a slash before the colon is a

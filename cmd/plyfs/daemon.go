@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,16 +38,16 @@ import (
 const serveEnv = "_PLYFS_SERVE_FD"
 
 // order is what the child is to do. The options travel as text: the codec has
-// both directions, and text may hold any byte that a path may.
+// both directions. Text is bytes here, because a path may hold any.
 type order struct {
-	Options    string
-	MountPoint string
+	Options    []byte
+	MountPoint []byte
 	Trace      bool
-	Log        string
+	Log        []byte
 }
 
 // answer is what became of it.
-type answer struct{ Err string }
+type answer struct{ Err []byte }
 
 // daemonise has a child mount and serve r, and returns when the mount answers.
 func daemonise(r *request) error {
@@ -68,15 +68,15 @@ func daemonise(r *request) error {
 	if err != nil {
 		return fmt.Errorf("cannot start the background server: %w", err)
 	}
-	send := gob.NewEncoder(ours).Encode(order{r.options.String(), r.mountPoint, r.trace, r.log})
+	send := json.NewEncoder(ours).Encode(order{[]byte(r.options.String()), []byte(r.mountPoint), r.trace, []byte(r.log)})
 	var a answer
-	if err := gob.NewDecoder(ours).Decode(&a); err != nil {
+	if err := json.NewDecoder(ours).Decode(&a); err != nil {
 		child.Process.Kill() // it may hang before its answer
 		return fmt.Errorf("the background server ended before the mount was ready: %w", errors.Join(child.Wait(), send))
 	}
-	if a.Err != "" {
+	if len(a.Err) > 0 {
 		child.Wait()
-		return errors.New(a.Err)
+		return errors.New(string(a.Err))
 	}
 	return answers(r.mountPoint)
 }
@@ -128,15 +128,15 @@ func child(fdText string) error {
 	unix.CloseOnExec(fd)
 	h := &daemonHost{parent: os.NewFile(uintptr(fd), "parent")}
 	var ord order
-	if err := gob.NewDecoder(h.parent).Decode(&ord); err != nil {
+	if err := json.NewDecoder(h.parent).Decode(&ord); err != nil {
 		return fmt.Errorf("no order on descriptor %d: %w; %s is for plyfs itself", fd, err, serveEnv)
 	}
-	o, _, err := layer.Parse([]string{ord.Options}, true)
+	o, _, err := layer.Parse([]string{string(ord.Options)}, true)
 	if err == nil {
-		err = serve(&request{options: o, mountPoint: ord.MountPoint, trace: ord.Trace, log: ord.Log}, h)
+		err = serve(&request{options: o, mountPoint: string(ord.MountPoint), trace: ord.Trace, log: string(ord.Log)}, h)
 	}
 	if err != nil && h.parent != nil {
-		gob.NewEncoder(h.parent).Encode(answer{err.Error()})
+		json.NewEncoder(h.parent).Encode(answer{[]byte(err.Error())})
 		os.Exit(1) // the parent prints it
 	}
 	return err
@@ -206,7 +206,7 @@ func (h *daemonHost) ready() error {
 	if err := os.Chdir("/"); err != nil {
 		return fmt.Errorf("cannot leave the directory of the caller: %w", err)
 	}
-	err := gob.NewEncoder(h.parent).Encode(answer{})
+	err := json.NewEncoder(h.parent).Encode(answer{})
 	h.parent.Close()
 	h.parent = nil
 	if err != nil {

@@ -4,18 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/sandbox"
 )
 
-const diffUsage = `usage: plyfs diff [--stat|--name-only|--patch|--format json] SANDBOX [PATH…]
+const diffUsage = `usage: plyfs diff [FLAG…] SANDBOX|CONTAINER [PATH…]
+       plyfs diff [FLAG…] [--lower DIR…] DIRECTORY [PATH…]
 
-Says what a sandbox (plyfs try) has changed against the host as it is now, at and
-below the paths if there are some: A added, C changed, D deleted, T replaced by
-another type. A line says as well what the host has changed meanwhile.
+Says what was changed, at and below the paths if there are some: A added, C
+changed, D deleted, T replaced by another type. Of a sandbox (plyfs try) that is
+against the host as it is now, and a line says as well what the host has changed
+meanwhile; of a container (plyfs run) against its layers; of an upper directory
+(./upper, with a slash where a container has that name) against the layers that
+it lies over, and where they aren't given, by what the upper alone can tell.
 
+  --lower DIR      a layer below DIRECTORY, the first on top
   --stat           lines added and removed, file by file
   --name-only      paths alone
   -p --patch       a patch in git's form
@@ -26,15 +32,17 @@ another type. A line says as well what the host has changed meanwhile.
 
 // diffReport is the result of diff as JSON.
 type diffReport struct {
-	Sandbox string           `json:"sandbox"`
-	Changes []sandbox.Change `json:"changes"`
-	Totals  sandbox.Totals   `json:"totals"`
+	Sandbox   string           `json:"sandbox,omitempty"` // one of the three is there
+	Container string           `json:"container,omitempty"`
+	Directory string           `json:"directory,omitempty"`
+	Changes   []sandbox.Change `json:"changes"`
+	Totals    sandbox.Totals   `json:"totals"`
 	// Closed are directories that were shown empty in the sandbox.
 	Closed []string `json:"closed,omitempty"`
 }
 
 func diff(args []string) error {
-	spec := cli.Spec{Short: "hp", Long: []string{"help", "stat", "name-only", "patch", "format=", "root="}}
+	spec := cli.Spec{Short: "hp", Long: []string{"help", "stat", "name-only", "patch", "format=", "root=", "lower="}}
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
 		return err
@@ -43,10 +51,14 @@ func diff(args []string) error {
 		return nil
 	}
 	form, root, forms := "text", "", 0
+	var lower []string
 	for _, f := range flags {
 		switch f.Name {
 		case "root":
 			root = f.Value
+			continue
+		case "lower":
+			lower = append(lower, f.Value)
 			continue
 		case "p":
 			form = "patch"
@@ -62,7 +74,43 @@ func diff(args []string) error {
 	if forms > 1 {
 		return fmt.Errorf("--stat, --name-only, --patch and --format exclude each other")
 	}
-	return withBox(root, rest, func(b *box) error { return b.diff(form, rest[1:]) })
+	if len(rest) == 0 {
+		return fmt.Errorf("no sandbox, container or directory given; plyfs ps -a lists the first two")
+	}
+	c, err := diffed(root, rest[0])
+	switch {
+	case err != nil:
+		return err
+	case c == nil:
+		return diffDirectory(form, rest[0], lower, rest[1:])
+	case len(lower) > 0:
+		return fmt.Errorf("--lower is for a directory, and %s is a container: write ./%s for a directory of that name", rest[0], rest[0])
+	case c.Spec().Labels[tryLabel] == "":
+		return diffContainer(form, c, rest[1:])
+	}
+	b, err := newBox(c)
+	if err != nil {
+		return err
+	}
+	return b.diff(form, rest[1:])
+}
+
+// diffed finds what is to be compared; nil is a directory.
+func diffed(root, ref string) (*container.Container, error) {
+	if strings.Contains(ref, "/") || ref == "." || ref == ".." {
+		return nil, nil
+	}
+	store, err := openStore(root)
+	if err != nil {
+		return nil, err
+	}
+	c, err := store.Find(ref)
+	if errors.Is(err, container.ErrNotFound) {
+		if info, e := os.Stat(ref); e == nil && info.IsDir() {
+			return nil, nil
+		}
+	}
+	return c, err
 }
 
 // diff prints the changes of a sandbox, also of one that runs.
@@ -89,9 +137,14 @@ func (b *box) diff(form string, paths []string) error {
 	if changes, err = sandbox.Select(changes, paths); err != nil {
 		return err
 	}
+	return printDiff(v, changes, form, diffReport{Sandbox: b.name, Closed: sandbox.Closed(b.c.Dir())})
+}
+
+// printDiff prints changes in one of the forms.
+func printDiff(v *sandbox.View, changes []sandbox.Change, form string, rep diffReport) error {
 	switch form {
 	case "json":
-		rep := diffReport{b.name, changes, sandbox.Count(changes), sandbox.Closed(b.c.Dir())}
+		rep.Changes, rep.Totals = changes, sandbox.Count(changes)
 		if changes == nil {
 			rep.Changes = []sandbox.Change{}
 		}

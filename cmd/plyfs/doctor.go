@@ -10,9 +10,10 @@ import (
 
 const doctorUsage = `usage: plyfs doctor [--format text|json]
 
-Looks at what mounting needs on this machine, for the user who asks: ✓ is fine,
-! could be better, ✗ is missing. Each ! and ✗ comes with a command that mends it.
-Nothing is changed. Exits 1 when something that is needed is missing.
+Looks at what mounting and containers need on this machine, for the user who
+asks: ✓ is fine, ! could be better, ✗ is missing. Each ! and ✗ comes with a
+command that mends it. Nothing is changed. Exits 1 when something that is
+needed is missing.
 `
 
 // The states of a finding.
@@ -89,6 +90,9 @@ func printText(ok bool, findings []finding) {
 		try = "unshare -Urm   and in it:  " + try
 	}
 	fmt.Println("Ready. Try: ", try)
+	if userns := slices.IndexFunc(findings, func(f finding) bool { return f.Name == usernsName }); findings[userns].State == stateOK {
+		fmt.Println("       and:  plyfs try bash   (whatever is done in it, the machine stays as it is)")
+	}
 }
 
 // examine runs all checks for the user who asks. There are two ways to mount
@@ -110,8 +114,9 @@ func examine() []finding {
 	if os.Geteuid() != 0 {
 		out = append(out, checkSubIDs("/etc/subuid", "newuidmap", os.Geteuid()), checkSubIDs("/etc/subgid", "newgidmap", os.Geteuid()))
 	}
+	out = append(out, checkNetwork())
 	out = append(out, checkFuseConf()...)
-	return append(out, checkLimits()...)
+	return append(append(out, checkLimits()...), checkCgroups())
 }
 
 // demote makes what is missing, but not needed, a warning.

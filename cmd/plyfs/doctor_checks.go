@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/container"
 )
 
 // checkKernel says what the kernel is and which FUSE it speaks.
@@ -33,6 +35,29 @@ func checkKernel(p probeResult) finding {
 		f.State, f.Fix = stateWarn, "install Linux 5.11 or later: before it, rootless overlays keep their deletions in .wh. files"
 	}
 	return f
+}
+
+// checkNetwork says whether containers can have a network of their own that
+// leads out: a program connects it, by a tun device.
+func checkNetwork() finding {
+	f := finding{Name: "network of containers", State: stateWarn}
+	var have string
+	for _, name := range []string{"pasta", "slirp4netns"} {
+		if _, err := exec.LookPath(name); err == nil && have == "" {
+			have = name
+		}
+	}
+	if have == "" {
+		f.Detail, f.Fix = "neither pasta nor slirp4netns is installed: plyfs run has --net none and --net host", "sudo apt install passt"
+		return f
+	}
+	fd, err := unix.Open(container.TunDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		f.Detail, f.Fix = fmt.Sprintf("%s needs %s, which can't be opened: %v", have, container.TunDevice, err), "sudo modprobe tun; sudo chmod 666 "+container.TunDevice
+		return f
+	}
+	unix.Close(fd)
+	return finding{Name: f.Name, State: stateOK, Detail: "by " + have}
 }
 
 // checkDevice opens /dev/fuse as a mount would.
@@ -62,8 +87,12 @@ func checkDevice() finding {
 	return f
 }
 
-// helperName is the setuid program that mounts for users.
-const helperName = "fusermount3"
+// helperName is the setuid program that mounts for users; usernsName the check
+// of the other way.
+const (
+	helperName = "fusermount3"
+	usernsName = "user namespaces"
+)
 
 // checkHelper looks for that program.
 func checkHelper() finding {

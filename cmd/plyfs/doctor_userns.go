@@ -19,7 +19,7 @@ import (
 // checkUserNamespace says whether the user may mount in a user namespace. It
 // goes by what happened when one was tried.
 func checkUserNamespace(p probeResult) finding {
-	f := finding{Name: "user namespaces", State: stateFail}
+	f := finding{Name: usernsName, State: stateFail}
 	switch {
 	case p.Mounted:
 		f.State, f.Detail = stateOK, "a FUSE mount in one works"

@@ -13,28 +13,32 @@ import (
 const execUsage = `usage: plyfs exec [FLAG…] CONTAINER COMMAND [ARGUMENT…]
 
 Runs another command in a running container, with the rights that the first one
-has. The exit codes are those of plyfs run. The command ends with plyfs.
+has. The exit codes are those of plyfs run. The command ends with plyfs, unless
+that detached from its terminal: then it goes on and nobody sees what it writes
+(plyfs top lists it).
 
   -i, --interactive   pass standard input on
   -t, --tty           give it a terminal
   -e, --env NAME[=VALUE]
   -w, --workdir DIR
   -u, --user USER[:GROUP]
+  --detach-keys KEYS  leave the terminal: characters and ctrl-X, with commas
+                      between (ctrl-p,ctrl-q); '' for no way out
   --root DIR
 `
 
 func execVerb(args []string) error {
-	r := new(runRequest)
+	r := newRequest()
 	set := map[string]setter{}
 	for _, table := range []map[string]setter{runSwitches(), runValues()} {
 		for name, s := range table {
 			switch name {
-			case "i", "interactive", "t", "tty", "e", "env", "w", "workdir", "u", "user", "root":
+			case "i", "interactive", "t", "tty", "e", "env", "w", "workdir", "u", "user", "root", "detach-keys":
 				set[name] = s
 			}
 		}
 	}
-	spec := cli.Spec{Short: "hite:w:u:", Long: []string{"help", "interactive", "tty", "env=", "workdir=", "user=", "root="}, Leading: true}
+	spec := cli.Spec{Short: "hite:w:u:", Long: []string{"help", "interactive", "tty", "env=", "workdir=", "user=", "root=", "detach-keys="}, Leading: true}
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
 		return runError(err)
@@ -81,6 +85,7 @@ func (r *runRequest) checkTerminal() error {
 	if !isTerminal(os.Stdin) {
 		return fmt.Errorf("-t needs a terminal as standard input")
 	}
+	p.Size = terminalSize()
 	if t := os.Getenv("TERM"); t != "" {
 		p.Env = append([]string{"TERM=" + t}, p.Env...)
 	}
@@ -88,6 +93,13 @@ func (r *runRequest) checkTerminal() error {
 }
 
 func (r *runRequest) exec(c *container.Container) (int, error) {
+	if r.spec.Process.Terminal {
+		a, err := c.ExecAttached(r.spec.Process)
+		if err != nil {
+			return 0, err
+		}
+		return relay(a, r.detachKeys, "detached; the command goes on, and plyfs top lists it")
+	}
 	stdio, err := r.stdio()
 	if err != nil {
 		return 0, err
@@ -103,12 +115,7 @@ func (r *runRequest) exec(c *container.Container) (int, error) {
 			_ = e.Signal(s.(unix.Signal))
 		}
 	}()
-	stop := func() {}
-	if e.Terminal != nil {
-		stop = relay(e.Terminal)
-	}
 	code := e.Wait()
-	stop()
 	stdio.wait()
 	return code, nil
 }

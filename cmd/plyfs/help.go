@@ -31,7 +31,7 @@ func help(args []string) error {
 
 func overview() string {
 	var b strings.Builder
-	b.WriteString("usage: plyfs VERB [FLAG…] [ARGUMENT…]\n\n")
+	b.WriteString("usage: plyfs [--root DIR] [--config FILE] VERB [FLAG…] [ARGUMENT…]\n\n")
 	for _, v := range verbs() {
 		fmt.Fprintf(&b, "  %-10s %s\n", v.name, v.summary)
 	}

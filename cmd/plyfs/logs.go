@@ -47,7 +47,7 @@ func logsVerb(args []string) error {
 			}
 			return err
 		},
-		most: 1,
+		one: true,
 		each: func(c *container.Container, _ string) error {
 			return c.Logs(o, func(l container.LogLine) error {
 				to := os.Stdout

@@ -6,11 +6,16 @@
 // rooms below, and returns an error. What a verb prints on success goes to
 // standard output. The binary has other names, too (form.go): fuse-overlayfs
 // and the mount helpers of mount(8) and containerd.
+//
+//go:debug decoratemappings=0
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
@@ -22,6 +27,7 @@ import (
 const program = "plyfs"
 
 func main() {
+	container.RegisterRootJob(diffJobName, diffJob)
 	container.Boot(openRootfs)
 	os.Exit(cli.Exit(os.Stderr, program, run(os.Args)))
 }
@@ -29,6 +35,10 @@ func main() {
 // run is main with an error for a result.
 func run(argv []string) error {
 	if done, err := internalRole(); done {
+		return err
+	}
+	argv, err := globalFlags(argv)
+	if err != nil {
 		return err
 	}
 	form, args := callingForm(argv)
@@ -63,7 +73,7 @@ func verbs() []verb {
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
 		{"try", "run a command on a copy of this machine that is thrown away", tryUsage, try},
-		{"diff", "say what a sandbox has changed", diffUsage, diff},
+		{"diff", "say what a sandbox, a container or an upper directory has changed", diffUsage, diff},
 		{"commit", "put a sandbox's changes on the host", commitUsage, commit},
 		{"discard", "delete sandboxes", discardUsage, discard},
 		{"checkpoint", "keep a state of a sandbox", checkpointUsage, checkpoint},
@@ -72,6 +82,7 @@ func verbs() []verb {
 		{"fsck", "check an upper directory", fsckUsage, fsck},
 		{"run", "run a command in a container", runUsage, runVerb},
 		{"exec", "run another command in it", execUsage, execVerb},
+		{"attach", "go back to its terminal", attachUsage, attachVerb},
 		{"ps", "list containers", psUsage, psVerb},
 		{"logs", "print what a container in the background wrote", logsUsage, logsVerb},
 		{"inspect", "print all that is known of containers", inspectUsage, inspectVerb},
@@ -123,4 +134,12 @@ func unknownVerb(name string) error {
 		return fmt.Errorf("unknown verb %q; did you mean %s?", name, near)
 	}
 	return fmt.Errorf("unknown verb %q; plyfs help lists the verbs", name)
+}
+
+// oneProcessor is for verbs that mostly wait: the Go runtime would start threads
+// to look for work on the other ones, which costs more than the work.
+func oneProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 }

@@ -149,5 +149,12 @@ func span(d time.Duration) string {
 			return fmt.Sprintf("%d %s", d/u.size, u.name)
 		}
 	}
-	return fmt.Sprintf("%d seconds", d/time.Second)
+	switch n := d / time.Second; n {
+	case 0:
+		return "Less than a second"
+	case 1:
+		return "1 second"
+	default:
+		return fmt.Sprintf("%d seconds", n)
+	}
 }

@@ -14,7 +14,7 @@ import (
 // unionRoot is a container's root made of layers.
 type unionRoot struct {
 	options *layer.Options
-	stack   *layer.Stack
+	tree    *union.FS
 	dir     string // of the container
 }
 
@@ -36,8 +36,12 @@ func openRootfs(text, dir string) (container.Rootfs, error) {
 }
 
 func (r *unionRoot) Open() (err error) {
-	fusefs.TuneProcess()
-	r.stack, err = layer.Open(r.options)
+	stack, err := layer.Open(r.options)
+	if err != nil {
+		return err
+	}
+	stack.AwaitIdle(afterlife)
+	r.tree, err = union.New(stack, r.options)
 	return err
 }
 
@@ -46,13 +50,10 @@ func (r *unionRoot) Mount(dir string, userNS bool) (int, error) {
 }
 
 func (r *unionRoot) Serve(fd int, userNS bool) error {
-	r.stack.AwaitIdle(afterlife)
-	tree, err := union.New(r.stack, r.options)
-	if err != nil {
-		return err
-	}
+	fusefs.TuneProcess()
+	tree := r.tree
 	tree.OnClosed(func(path string) { sandbox.NoteClosed(r.dir, path) })
-	err = fusefs.NewServer(fd, tree, fusefs.Config{Options: r.options, UserNS: userNS}).Serve()
+	err := fusefs.NewServer(fd, tree, fusefs.Config{Options: r.options, UserNS: userNS}).Serve()
 	if e := tree.Close(); err == nil {
 		err = e
 	}

@@ -30,6 +30,8 @@ root:
 process:
   -i, --interactive      pass standard input on (else it is empty)
   -t, --tty              give it a terminal
+  --detach-keys KEYS     leave it with -t, and it goes on (ctrl-p,ctrl-q; '' for
+                         none): plyfs attach comes back
   -d, --detach           run in the background and print the id
   -e, --env NAME[=VALUE], --env-file FILE
   -w, --workdir DIR      made when it isn't there
@@ -40,9 +42,7 @@ process:
   --stop-signal SIGNAL, --stop-timeout SECONDS
   --restart no|on-failure[:N]   with -d
 limits (cgroups):
-  -m, --memory BYTES, --memory-swap BYTES, --cpus N, --cpu-shares N,
-  --cpuset-cpus LIST, --pids-limit N, --blkio-weight N
-isolation:
+` + limitUsage + `isolation:
   --userns private|single|host   ids of its own (default), one only, or none
   --ids map|virtual      owners on disk as they are, or kept as data
   --cap-add CAP, --cap-drop CAP   ALL is all of them
@@ -72,9 +72,11 @@ type runRequest struct {
 	entrypoint  string
 	capAdd      []string
 	capDrop     []string
+	detachKeys  []byte
 }
 
 func runVerb(args []string) error {
+	oneProcessor()
 	spec, set := runFlags()
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
@@ -83,7 +85,7 @@ func runVerb(args []string) error {
 	if wantsHelp(flags, runUsage) {
 		return nil
 	}
-	r := new(runRequest)
+	r := newRequest()
 	for _, f := range flags {
 		if err := set[f.Name](r, f.Value); err != nil {
 			return runError(fmt.Errorf("%s: %w", dashes(f.Name), err))
@@ -93,6 +95,12 @@ func runVerb(args []string) error {
 		return runError(err)
 	}
 	return r.run()
+}
+
+func newRequest() *runRequest {
+	r := new(runRequest)
+	r.detachKeys, _ = parseKeys(defaultDetach)
+	return r
 }
 
 func dashes(name string) string {
@@ -107,13 +115,27 @@ func (r *runRequest) run() error {
 	if err != nil {
 		return runError(err)
 	}
+	if r.pidFile != "" { // what can't be written is told before anything runs
+		if err := os.WriteFile(r.pidFile, nil, 0o644); err != nil {
+			return runError(err)
+		}
+	}
 	idFile, err := newFile(r.idFile)
 	if err != nil {
 		return runError(err)
 	}
+	switch {
+	case r.spec.Process.Terminal:
+		r.spec.Process.Size = terminalSize()
+	case !r.detach: // else another process is the monitor
+		store.Begin(r.spec.IDs)
+	}
 	c, err := store.Create(r.name, &r.spec)
 	if err == nil {
 		err = finishFile(idFile, c.ID)
+	} else if idFile != nil {
+		idFile.Close()
+		os.Remove(r.idFile)
 	}
 	if err != nil {
 		return runError(err)
@@ -167,13 +189,33 @@ func (r *runRequest) writePid(c *container.Container) error {
 	return os.WriteFile(r.pidFile, fmt.Appendf(nil, "%d\n", st.Init.PID), 0o644)
 }
 
+// onTerminal starts a monitor that gives us the container's terminal: so the
+// container can go on when we detach.
+func (r *runRequest) onTerminal(c *container.Container) (int, error) {
+	a, err := c.StartAttached()
+	if a != nil {
+		tell(a.Warnings)
+	}
+	if err != nil {
+		return 0, r.discard(c, err)
+	}
+	if err := r.writePid(c); err != nil && !errors.Is(err, container.ErrNotFound) { // it may have ended
+		tell([]string{err.Error()})
+	}
+	return relay(a, r.detachKeys, comeBack(c))
+}
+
 // foreground is the monitor of the container until it ends.
 func (r *runRequest) foreground(c *container.Container) (int, error) {
+	if r.spec.Process.Terminal {
+		return r.onTerminal(c)
+	}
 	stdio, err := r.stdio()
 	if err != nil {
 		return 0, r.discard(c, err)
 	}
-	signals := container.CatchSignals()
+	var signals <-chan os.Signal
+	stdio.payload.Meanwhile = func() { signals = container.CatchSignals() }
 	stdio.payload.Warn = func(text string) { tell([]string{text}) }
 	started, err := c.Start(stdio.payload)
 	stdio.started()
@@ -185,15 +227,10 @@ func (r *runRequest) foreground(c *container.Container) (int, error) {
 			_ = started.Signal(s.(unix.Signal))
 		}
 	}()
-	stop := func() {}
-	if started.Terminal != nil {
-		stop = relay(started.Terminal)
-	}
 	if err := r.writePid(c); err != nil {
 		tell([]string{err.Error()})
 	}
 	code, err := started.Wait()
-	stop()
 	stdio.wait()
 	return code, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,7 +59,7 @@ func runValues() map[string]setter {
 	user := str(func(r *runRequest) *string { return &r.spec.Process.User })
 	workdir := str(func(r *runRequest) *string { return &r.spec.Process.Cwd })
 	network := str(func(r *runRequest) *string { return &r.spec.Net.Mode })
-	return map[string]setter{
+	all := map[string]setter{
 		"layer": each(func(r *runRequest) *[]string { return &r.layers }),
 		"rootfs": func(r *runRequest, v string) (err error) {
 			r.spec.Root.Dir, err = filepath.Abs(v)
@@ -73,18 +74,18 @@ func runValues() map[string]setter {
 		"entrypoint": str(func(r *runRequest) *string { return &r.entrypoint }),
 		"cidfile":    str(func(r *runRequest) *string { return &r.idFile }),
 		"pidfile":    str(func(r *runRequest) *string { return &r.pidFile }),
-		"dns":        each(func(r *runRequest) *[]string { return &r.spec.Net.DNS }),
+		"dns":        addDNS,
 		"cap-add":    each(func(r *runRequest) *[]string { return &r.capAdd }),
 		"cap-drop":   each(func(r *runRequest) *[]string { return &r.capDrop }),
 		"e":          addEnv, "env": addEnv, "env-file": addEnvFile,
 		"v": addVolume, "volume": addVolume, "tmpfs": addTmpfs, "device": addDevice,
 		"p": addPort, "publish": addPort, "add-host": addHost,
 		"l": addLabel, "label": addLabel, "sysctl": addSysctl, "ulimit": addUlimit,
-		"security-opt": securityOpt, "userns": setUserns, "ids": setIDs,
+		"detach-keys": setDetachKeys, "security-opt": securityOpt, "userns": setUserns, "ids": setIDs,
 		"stop-signal": setStopSignal, "stop-timeout": setStopTimeout, "restart": setRestart,
-		"m": limitMemory, "memory": limitMemory, "memory-swap": limitSwap, "cpus": limitCPUs,
-		"cpu-shares": limitShares, "cpuset-cpus": limitCPUSet, "pids-limit": limitPids, "blkio-weight": limitIO,
 	}
+	maps.Copy(all, limitFlags())
+	return all
 }
 
 // runFlags is the grammar of run and what its flags do.
@@ -203,6 +204,9 @@ func securityOpt(r *runRequest, v string) error {
 		text, err := os.ReadFile(value)
 		if err != nil {
 			return err
+		}
+		if !json.Valid(text) {
+			return fmt.Errorf("%s is not a profile: it isn't JSON", value)
 		}
 		p.Seccomp = container.Seccomp{Profile: text}
 	case v == "systempaths=unconfined":

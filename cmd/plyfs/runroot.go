@@ -109,6 +109,14 @@ func addTmpfs(r *runRequest, v string) error {
 		case o == "noexec":
 			m.NoExec = true
 		case name == "size":
+			percent, isPercent := strings.CutSuffix(value, "%")
+			if _, err := strconv.ParseUint(percent, 10, 32); !isPercent || err != nil {
+				n, err := byteSize(value)
+				if err != nil {
+					return err
+				}
+				value = strconv.FormatInt(n, 10) // the kernel doesn't know all of our units
+			}
 			m.Size = value
 		case name == "mode":
 			mode, err := strconv.ParseUint(value, 8, 12)
@@ -175,6 +183,14 @@ func addPort(r *runRequest, v string) error {
 		*f.to = int(n)
 	}
 	r.spec.Net.Ports = append(r.spec.Net.Ports, p)
+	return nil
+}
+
+func addDNS(r *runRequest, v string) error {
+	if _, err := netip.ParseAddr(v); err != nil {
+		return fmt.Errorf("%q is not an address", v)
+	}
+	r.spec.Net.DNS = append(r.spec.Net.DNS, v)
 	return nil
 }
 

@@ -38,6 +38,9 @@ func newBox(c *container.Container) (*box, error) {
 		return nil, err
 	}
 	config, err := sandbox.Load(c.Dir())
+	if errors.Is(err, os.ErrNotExist) && c.Spec().Labels[tryLabel] != "" {
+		return nil, fmt.Errorf("sandbox %s was never made to its end, and nothing ran in it: plyfs rm %s", st.Name, st.Name)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s is a container and not a sandbox: it was not made by plyfs try", st.Name)
 	}

@@ -15,6 +15,7 @@ import (
 // TestMain lets the scripts run this test binary under the names that the
 // real one has.
 func TestMain(m *testing.M) {
+	container.RegisterRootJob(diffJobName, diffJob)
 	container.Boot(openRootfs) // the processes of a container are this binary, too
 	testscript.Main(m, map[string]func(){
 		"plyfs":             main,
@@ -42,6 +43,46 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// TestScriptsAsUser runs them once more as the test user, who has subordinate
+// ids, and as that user without the programs that map them.
+func TestScriptsAsUser(t *testing.T) {
+	require.FUSE(t)
+	if os.Geteuid() != 0 {
+		t.Skip("TestScripts ran as an ordinary user already")
+	}
+	u := require.User(t)
+	for name, script := range map[string]string{
+		"subids": `exec ./plyfs.test "$@"`,
+		// testscript takes its PATH from ours.
+		"single": `mkdir path; IFS=:; for d in $PATH; do for f in "$d"/*; do
+				[ -e "path/${f##*/}" ] || case $f in */newuidmap|*/newgidmap) ;; *) ln -s "$f" path/ ;; esac
+			done; done 2>/dev/null; PATH=$PWD/path; exec ./plyfs.test "$@"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("/var/tmp", "plyfs-scripts-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command("sh", "-c", `install -m 755 "$1" "$2/plyfs.test" && cp -r testdata "$2" && mkdir "$2/tmp" && chown -R "$3" "$2"`,
+				"sh", self, dir, u.Uid+":"+u.Gid).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			cmd := exec.Command("setpriv", "--reuid", u.Uid, "--regid", u.Gid, "--init-groups", "sh", "-c", script, "sh",
+				"-test.run=^TestScripts$", "-test.timeout=5m", "-test.failfast")
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir+"/tmp", "USER="+u.Username)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -169,7 +169,7 @@ type topLine struct {
 func topVerb(args []string) error {
 	return onContainers{
 		usage: topUsage,
-		most:  1,
+		one:   true,
 		each: func(c *container.Container, _ string) error {
 			list, err := c.Processes()
 			if err != nil {

@@ -3,15 +3,22 @@ package main
 import (
 	"io"
 	"os"
-	"os/signal"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/container"
 )
+
+// terminalSize is that of our terminal.
+func terminalSize() container.Size {
+	size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return container.Size{}
+	}
+	return container.Size{Rows: size.Row, Columns: size.Col}
+}
 
 // stdio connects a payload without a terminal to ours. A file or a pipe it gets
 // as it is; a terminal it doesn't get, because whoever has one can type into
@@ -82,34 +89,3 @@ func (s *stdio) started() {
 
 // wait waits for the last of the output.
 func (s *stdio) wait() { s.copies.Wait() }
-
-// relay connects our terminal to the payload's; stop puts ours back when the
-// last of the output has come.
-func relay(master *os.File) (stop func()) {
-	undo := func() {}
-	if u, err := cli.Raw(os.Stdin); err == nil {
-		undo = u
-	}
-	cli.CopySize(master, os.Stdin)
-	resized := make(chan os.Signal, 1)
-	signal.Notify(resized, unix.SIGWINCH)
-	go func() {
-		for range resized {
-			cli.CopySize(master, os.Stdin)
-		}
-	}()
-	go func() { _, _ = io.Copy(master, os.Stdin) }()
-	done := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(os.Stdout, master) // EIO when nobody has the other end
-		close(done)
-	}()
-	return func() {
-		select {
-		case <-done:
-		case <-time.After(time.Second): // a process outside of the container has it
-		}
-		signal.Stop(resized)
-		undo()
-	}
-}

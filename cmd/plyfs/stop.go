@@ -44,7 +44,7 @@ func renameVerb(args []string) error {
 		return err
 	}
 	if len(rest) != 2 {
-		return fmt.Errorf("a container and a name are wanted, and %d arguments given", len(rest))
+		return fmt.Errorf("a container and a name are wanted, and %d given", len(rest))
 	}
 	c, err := store.Find(rest[0])
 	if err != nil {
@@ -57,26 +57,26 @@ const updateUsage = `usage: plyfs update [FLAG…] CONTAINER…
 
 Changes limits, of running containers at once:
 
-  -m, --memory BYTES, --memory-swap BYTES, --cpus N, --cpu-shares N,
-  --cpuset-cpus LIST, --pids-limit N, --blkio-weight N, --root DIR
+` + limitUsage + `  --root DIR
 `
 
 func updateVerb(args []string) error {
 	r := new(runRequest)
-	limits := map[string]setter{}
-	for name, set := range runValues() {
-		switch name {
-		case "m", "memory", "memory-swap", "cpus", "cpu-shares", "cpuset-cpus", "pids-limit", "blkio-weight":
-			limits[name] = set
-		}
-	}
+	limits := limitFlags()
 	var spec cli.Spec
 	addTo(&spec, limits, ":", "=")
+	given := false
 	return onContainers{
 		usage: updateUsage,
 		spec:  spec,
-		flag:  func(f cli.Flag) error { return limits[f.Name](r, f.Value) },
+		flag: func(f cli.Flag) error {
+			given = true
+			return limits[f.Name](r, f.Value)
+		},
 		each: func(c *container.Container, ref string) error {
+			if !given {
+				return fmt.Errorf("no limit given; plyfs update -h lists them")
+			}
 			warnings, err := c.Update(r.spec.Limits)
 			tell(warnings)
 			return said(ref, err)

@@ -69,6 +69,7 @@ var trySpec = cli.Spec{
 }
 
 func try(args []string) error {
+	oneProcessor()
 	flags, rest, err := trySpec.Getopt(args, nil)
 	if err != nil {
 		return cli.WithCode(cli.ExitNotRun, err)
@@ -83,7 +84,7 @@ func try(args []string) error {
 		}
 	}
 	if len(rest) == 0 {
-		return cli.WithCode(cli.ExitNotRun, fmt.Errorf("no command given"))
+		return cli.WithCode(cli.ExitNotRun, fmt.Errorf("no command given; plyfs try -h says more"))
 	}
 	return t.run()
 }
@@ -113,16 +114,11 @@ func (t *trial) flag(f cli.Flag) (err error) {
 		t.workdir = f.Value
 	case "e", "env":
 		t.env = append(t.env, f.Value)
-	case "m", "memory":
-		t.limits.Memory, err = byteSize(f.Value)
-	case "cpus":
-		if t.limits.CPUs, err = strconv.ParseFloat(f.Value, 64); err != nil || t.limits.CPUs <= 0 {
-			return fmt.Errorf("--cpus %q is not a number of processors", f.Value)
-		}
-	case "pids-limit":
-		if t.limits.Pids, err = strconv.ParseInt(f.Value, 10, 64); err != nil || t.limits.Pids < 1 {
-			return fmt.Errorf("--pids-limit %q is not a number of processes", f.Value)
-		}
+	case "m", "memory", "cpus", "pids-limit":
+		r := &runRequest{}
+		r.spec.Limits = t.limits
+		err = runValues()[f.Name](r, f.Value)
+		t.limits = r.spec.Limits
 	case "timeout":
 		if n, e := strconv.ParseUint(f.Value, 10, 31); e == nil {
 			t.timeout = time.Duration(n) * time.Second
@@ -138,7 +134,7 @@ func (t *trial) flag(f cli.Flag) (err error) {
 		t.root = f.Value
 	}
 	if err != nil {
-		return fmt.Errorf("--%s: %w", f.Name, err)
+		return fmt.Errorf("%s: %w", dashes(f.Name), err)
 	}
 	return nil
 }
@@ -153,6 +149,9 @@ func addPath(list []string, f cli.Flag) ([]string, error) {
 	if p == "/" {
 		return nil, fmt.Errorf("/ is the whole tree")
 	}
+	if _, err := os.Lstat(p); err != nil && (f.Name == "ro" || f.Name == "rw") {
+		return nil, err
+	}
 	return append(list, reals(p)...), nil
 }
 
@@ -160,13 +159,30 @@ func addPath(list []string, f cli.Flag) ([]string, error) {
 // when it is a link itself.
 func reals(p string) []string {
 	at := p
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(p)); err == nil {
+	if dir := realDir(filepath.Dir(p)); dir != "" {
 		at = filepath.Join(dir, filepath.Base(p))
 	}
-	if to, err := filepath.EvalSymlinks(p); err == nil && to != at {
+	if st, err := os.Lstat(at); err != nil || st.Mode()&os.ModeSymlink == 0 {
+		return []string{at}
+	}
+	if to, err := filepath.EvalSymlinks(at); err == nil && to != at {
 		return []string{at, to}
 	}
 	return []string{at}
+}
+
+// realDirs are the directories that were resolved already: most of what is
+// hidden lies in a few.
+var realDirs = map[string]string{}
+
+// realDir is a directory with no link in it, "" when it isn't there.
+func realDir(p string) string {
+	to, known := realDirs[p]
+	if !known {
+		to, _ = filepath.EvalSymlinks(p)
+		realDirs[p] = to
+	}
+	return to
 }
 
 // hidden are all paths that are to be hidden: those of the configuration and of

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/sandbox"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // open finds the sandbox or makes one, takes it for this process, and prepares
@@ -17,6 +18,9 @@ func (t *trial) open() (b *box, taken *os.File, fresh bool, err error) {
 	store, err := openStore(t.root)
 	if err != nil {
 		return nil, nil, false, err
+	}
+	if os.Geteuid() != 0 {
+		store.Begin(tryIDs)
 	}
 	hide, err := t.hidden()
 	if err != nil {
@@ -51,6 +55,7 @@ func (t *trial) create(store *container.Store) (*container.Container, error) {
 	if err != nil {
 		return nil, err
 	}
+	fail.Point("try.created")
 	root, err := filepath.EvalSymlinks(filepath.Dir(filepath.Dir(c.Dir())))
 	if err == nil {
 		err = (&sandbox.Config{Virtual: os.Geteuid() != 0, Store: root}).Save(c.Dir())
@@ -72,7 +77,9 @@ func (t *trial) take(c *container.Container, hide []string) (*box, *os.File, err
 		return nil, nil, err
 	}
 	b.config.Add(hide, t.rw, t.ro)
+	fail.Point("try.taken")
 	if err = b.config.BuildView(c.Dir(), hide); err == nil {
+		fail.Point("try.viewed")
 		err = b.config.Save(c.Dir())
 	}
 	if err == nil {
@@ -102,6 +109,9 @@ func findExact(s *container.Store, name string) (*container.Container, error) {
 // tryLabel marks the containers that are sandboxes, for ps.
 const tryLabel = "plyfs.try"
 
+// tryIDs are those of a user's sandbox.
+var tryIDs = container.IDs{Single: true, Virtual: true}
+
 // spec describes the container of a sandbox.
 func (t *trial) spec() (*container.Spec, error) {
 	host, err := os.Hostname()
@@ -122,7 +132,7 @@ func (t *trial) spec() (*container.Spec, error) {
 		s.Root.FS = "lowerdir={dir}/view:/,live,uidmapping=0:0:65536,gidmapping=0:0:65536"
 	} else {
 		s.Root.FS = "lowerdir={dir}/view:/,live,squash_to_root,xattr_permissions=2"
-		s.IDs = container.IDs{Single: true, Virtual: true}
+		s.IDs = tryIDs
 		s.Process.Notify = true
 	}
 	return s, t.session(s)
@@ -138,6 +148,7 @@ func (t *trial) session(s *container.Spec) (err error) {
 	s.Process.Args = t.args
 	s.Process.Env = t.environment()
 	s.Process.Terminal = isTerminal(os.Stdin) && isTerminal(os.Stdout)
+	s.Process.Size = terminalSize()
 	if s.Process.Cwd, err = t.cwd(); err != nil {
 		return err
 	}
@@ -177,6 +188,7 @@ func (t *trial) cwd() (string, error) {
 	}
 	for _, p := range sandbox.Fresh() {
 		if (dir == p || strings.HasPrefix(dir, p+"/")) && !slices.Contains(t.rw, dir) {
+			t.workdir = "/" // and it is said once
 			tell([]string{fmt.Sprintf("%s is not in the sandbox, where %s is fresh: the command starts in / (--rw passes a directory through)", dir, p)})
 			return "/", nil
 		}

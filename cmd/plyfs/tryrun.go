@@ -13,6 +13,7 @@ import (
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/container"
+	"github.com/plyfs/plyfs/container/sandbox"
 )
 
 // exitTimeout is the exit code of a command that --timeout has ended, as
@@ -38,7 +39,9 @@ func (t *trial) run() error {
 		}
 		return runError(err)
 	}
-	if err := t.finish(b, fresh); err != nil {
+	err = t.finish(b, fresh)
+	sandbox.Sync(b.c.Dir()) // unless it was discarded
+	if err != nil {
 		return cli.WithCode(cli.ExitNotRun, err)
 	}
 	if code != 0 {
@@ -50,12 +53,14 @@ func (t *trial) run() error {
 // command runs it to its end.
 func (t *trial) command(b *box) (code int, err error) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
 	ended := make(chan struct{})
 	std, err := t.stdio(b.c.Spec().Process.Terminal, ended)
 	if err != nil {
 		return 0, err
+	}
+	std.payload.Meanwhile = func() {
+		signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	}
 	run, err := b.c.Start(std.payload)
 	std.started()
@@ -70,6 +75,9 @@ func (t *trial) command(b *box) (code int, err error) {
 	}
 	timedOut := make(chan bool, 1)
 	go func() { timedOut <- attendCommand(run, signals, timer, ended) }()
+	// Before that a sandbox isn't worth the disk's time.
+	sync := time.AfterFunc(time.Second, func() { sandbox.Sync(b.c.Dir()) })
+	defer sync.Stop()
 	code, err = run.Wait()
 	close(ended)
 	out()

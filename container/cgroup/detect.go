@@ -19,9 +19,12 @@ type host struct {
 var procSelf = "/proc/self"
 
 // detect reads /proc/self/cgroup and mountinfo.
-func detect() host {
+func detect() host { return detectOf(procSelf) }
+
+// detectOf is where the process with this directory in /proc is.
+func detectOf(proc string) host {
 	h := host{v1: map[string]string{}}
-	paths := ownPaths()
+	paths := pathsOf(proc)
 	text, _ := os.ReadFile(filepath.Join(procSelf, "mountinfo"))
 	for line := range strings.Lines(string(text)) {
 		left, right, ok := strings.Cut(strings.TrimSpace(line), " - ")
@@ -46,10 +49,11 @@ func detect() host {
 	return h
 }
 
-// ownPaths maps controllers to our path in their hierarchy; version 2 is "".
-func ownPaths() map[string]string {
+// pathsOf maps controllers to a process's path in their hierarchy; version 2 is
+// "".
+func pathsOf(proc string) map[string]string {
 	out := map[string]string{}
-	text, _ := os.ReadFile(filepath.Join(procSelf, "cgroup"))
+	text, _ := os.ReadFile(filepath.Join(proc, "cgroup"))
 	for line := range strings.Lines(string(text)) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(f) != 3 {
@@ -74,6 +78,9 @@ func below(mount, root, own string) string {
 
 // unescape undoes mountinfo's \040 and the like.
 func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s // a replacer for each of them costs more than reading the file
+	}
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 

@@ -6,7 +6,10 @@
 // warning that names it, the controller and the reason; never a silence.
 //
 // A group lies beside or below the cgroup of whoever makes it, so the limits of
-// that one hold, too. The package touches nothing but files of cgroups that it
-// has made, and the list of controllers that a parent hands down. It holds no
-// lock.
+// that one hold, too; where systemd runs it is in a scope that systemd makes
+// (package scope), in the caller's slice. The package touches nothing but files
+// of cgroups that it has made, and the list of controllers that a parent hands
+// down. It holds no lock.
+//
+// Devices are forbidden by [Group.GuardDevices].
 package cgroup

@@ -20,11 +20,15 @@ import (
 type Group struct {
 	V1 map[string]string `json:",omitempty"` // controller to directory
 	V2 string            `json:",omitempty"`
+	// Scope is systemd's unit around V2, where systemd runs.
+	Scope string `json:",omitempty"`
+
+	refused string // why there is no scope
 }
 
 // always are the version 1 controllers that every container gets where they can
-// be had: they count, stop and say what ran out of memory.
-var always = []string{"memory", "pids", "freezer", "cpu", "cpuacct"}
+// be had: they count, stop, say what ran out of memory, and forbid devices.
+var always = []string{"memory", "pids", "freezer", "cpu", "cpuacct", "devices"}
 
 // Plan says which groups a container called name is to have with these limits.
 // It makes none: whoever makes them writes the plan down first, so that they
@@ -38,16 +42,20 @@ func Plan(name string, l Limits) *Group {
 			g.V1[c] = filepath.Join(own, name)
 		}
 	}
-	if parent := h.parent2(want); parent != "" {
+	if h.v2 != "" && systemd() != nil && h.has2("memory") {
+		g.Scope = name + ".scope"
+	} else if parent := h.parent2(want); parent != "" {
 		g.V2 = filepath.Join(parent, name)
 	}
 	return g
 }
 
-// Create makes what was planned and sets the limits. A group that can't be made
-// and that no limit asks for is dropped from g. A warning is a limit that is not
-// enforced.
-func (g *Group) Create(l Limits) (warnings []string, err error) {
+// Create makes what was planned, sets the limits, and puts a process into it. A
+// group that can't be made and that no limit asks for is dropped from g. A
+// warning is a limit that is not enforced. Where the group is systemd's, the
+// keepers (this process, and others that work for the container) go into the
+// scope beside it.
+func (g *Group) Create(l Limits, pid int, keepers ...int) (warnings []string, err error) {
 	want := l.controllers()
 	made := map[string]bool{} // several controllers may share a hierarchy
 	for _, c := range slices.Sorted(maps.Keys(g.V1)) {
@@ -66,11 +74,19 @@ func (g *Group) Create(l Limits) (warnings []string, err error) {
 			inherit(filepath.Dir(dir), dir)
 		}
 	}
-	if g.V2 != "" && mkdir(g.V2) != nil {
+	switch {
+	case g.Scope != "":
+		if err := g.enterScope(pid, want, keepers); err != nil {
+			g.Scope, g.V2, g.refused = "", "", err.Error()
+		}
+	case g.V2 != "" && mkdir(g.V2) != nil:
 		g.V2 = ""
 	}
 	h := detect()
-	return g.Set(l, &h)
+	if warnings, err = g.Set(l, &h); err != nil {
+		return nil, err
+	}
+	return warnings, g.Add(pid)
 }
 
 func mkdir(dir string) error {
@@ -110,33 +126,34 @@ func (h *host) parent2(want []string) string {
 	if h.v2 == "" {
 		return ""
 	}
-	first := ""
+	wanted := slices.DeleteFunc(union(usual, want), func(c string) bool { return !h.has2(c) })
+	best, most := "", -1
 	for dir := h.v2; ; dir = filepath.Dir(dir) {
 		if unix.Access(dir, unix.W_OK) != nil || unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) != nil {
 			break
 		}
-		have := controllers(dir, "cgroup.controllers")
-		down := controllers(dir, "cgroup.subtree_control")
-		all := true
-		for _, c := range union([]string{"memory", "pids", "cpu"}, want) {
-			if !slices.Contains(have, c) || slices.Contains(down, c) {
-				continue
-			}
-			if os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0) != nil {
-				all = false
-			}
+		if n := handDown(dir, wanted); n > most {
+			best, most = dir, n
 		}
-		if all {
-			return dir
-		}
-		if first == "" {
-			first = dir
-		}
-		if dir == h.v2Top {
+		if most == len(wanted) || dir == h.v2Top {
 			break
 		}
 	}
-	return first
+	return best
+}
+
+// usual are the version 2 controllers that every group is to have.
+var usual = []string{"memory", "pids", "cpu"}
+
+// handDown has a cgroup hand controllers down, and counts those that it does.
+func handDown(dir string, wanted []string) int {
+	for _, c := range wanted {
+		if !slices.Contains(controllers(dir, "cgroup.subtree_control"), c) {
+			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0)
+		}
+	}
+	down := controllers(dir, "cgroup.subtree_control")
+	return len(slices.DeleteFunc(slices.Clone(wanted), func(c string) bool { return !slices.Contains(down, c) }))
 }
 
 // dirs are all directories of the group, each once.
@@ -155,7 +172,7 @@ func (g *Group) dirs() []string {
 }
 
 // Empty says that there is no cgroup.
-func (g *Group) Empty() bool { return len(g.dirs()) == 0 }
+func (g *Group) Empty() bool { return len(g.dirs()) == 0 && (g == nil || g.Scope == "") }
 
 // Add puts a process into the group. The kernel waits for a grace period in
 // each hierarchy, so they are asked all at once.
@@ -168,6 +185,9 @@ func (g *Group) Add(pid int) error {
 		go func() {
 			defer wg.Done()
 			err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+			if errors.Is(err, unix.EACCES) && g.Scope != "" && dir == g.V2 {
+				err = g.attach(pid)
+			}
 			if err != nil && !errors.Is(err, unix.ESRCH) {
 				errs[i] = fmt.Errorf("cgroup: %w", err)
 			}
@@ -177,8 +197,16 @@ func (g *Group) Add(pid int) error {
 	return errors.Join(errs...)
 }
 
+// Kill ends every process of the group at once, where the kernel can do that
+// (version 2).
+func (g *Group) Kill() {
+	if g != nil && g.V2 != "" {
+		_ = os.WriteFile(filepath.Join(g.V2, "cgroup.kill"), []byte("1"), 0)
+	}
+}
+
 // Remove removes the group. Its processes must have ended; the kernel may need
-// a moment to notice.
+// a moment to notice. A scope goes by itself when it is empty.
 func (g *Group) Remove() error {
 	var errs []error
 	for _, dir := range g.dirs() {

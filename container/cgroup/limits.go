@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits are those of a group; zero is none.
@@ -17,9 +19,11 @@ type Limits struct {
 	CPUs       float64
 	CPUShares  uint64 // 2 to 262144, 1024 is usual
 	CPUSet     string
+	CPUSetMems string
 	Pids       int64 // -1 is no limit
 	IOWeight   uint16
-	HugePages  map[string]uint64
+	IORates    []Rate
+	HugePages  map[string]uint64 // "2MB" to bytes
 }
 
 // controllers are those that the limits need.
@@ -31,10 +35,10 @@ func (l *Limits) controllers() []string {
 	}{
 		{l.Memory != 0 || l.MemorySwap != 0, "memory"},
 		{l.CPUs != 0 || l.CPUShares != 0, "cpu"},
-		{l.CPUSet != "", "cpuset"},
+		{l.CPUSet != "" || l.CPUSetMems != "", "cpuset"},
 		{l.Pids != 0, "pids"},
-		{l.IOWeight != 0, "io"},
-		{l.IOWeight != 0, "blkio"},
+		{l.IOWeight != 0 || len(l.IORates) > 0, "io"},
+		{l.IOWeight != 0 || len(l.IORates) > 0, "blkio"},
 		{len(l.HugePages) > 0, "hugetlb"},
 	} {
 		if c.on {
@@ -94,6 +98,10 @@ func (l *Limits) settings() []setting {
 		w := []write{{"cpuset.cpus", l.CPUSet, false}}
 		out = append(out, setting{"cpuset-cpus", "cpuset", "cpuset", w, w})
 	}
+	if l.CPUSetMems != "" {
+		w := []write{{"cpuset.mems", l.CPUSetMems, false}}
+		out = append(out, setting{"cpuset-mems", "cpuset", "cpuset", w, w})
+	}
 	if l.Pids != 0 {
 		w := []write{{"pids.max", orMax(l.Pids), false}}
 		out = append(out, setting{"pids-limit", "pids", "pids", w, w})
@@ -106,10 +114,13 @@ func (l *Limits) settings() []setting {
 			[]write{{"io.bfq.weight", weight, true}, {"io.weight", weight, true}},
 		})
 	}
+	for _, r := range l.IORates {
+		out = append(out, r.setting())
+	}
 	for _, size := range slices.Sorted(maps.Keys(l.HugePages)) {
 		n := strconv.FormatUint(l.HugePages[size], 10)
 		out = append(out, setting{
-			"hugepages " + size, "hugetlb", "hugetlb",
+			"hugetlb " + size, "hugetlb", "hugetlb",
 			[]write{{"hugetlb." + size + ".limit_in_bytes", n, false}},
 			[]write{{"hugetlb." + size + ".max", n, false}},
 		})
@@ -158,10 +169,13 @@ func (g *Group) Set(l Limits, h *host) (warnings []string, err error) {
 			}
 		}
 		if dir == "" {
-			warnings = append(warnings, fmt.Sprintf("%s is not enforced: %s", s.what, h.why(s)))
+			warnings = append(warnings, fmt.Sprintf("%s is not enforced: %s", s.what, h.why(s, g)))
 			continue
 		}
 		done, err := apply(dir, writes)
+		if errors.Is(err, unix.ENODEV) && s.controller == "io" {
+			err = fmt.Errorf("%w: only a whole disk can be limited, not a part of it", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("limit %s: %w", s.what, err)
 		}
@@ -209,12 +223,17 @@ func (w write) to(dir string) error {
 }
 
 // why explains a limit that can't be enforced.
-func (h *host) why(s setting) string {
+func (h *host) why(s setting, g *Group) string {
 	switch {
+	case g != nil && g.refused != "":
+		return g.refused
 	case h.v1[s.old] != "":
 		return fmt.Sprintf("the cgroup controller %s is in a version 1 hierarchy, where only root may make groups (%s)", s.old, h.v1[s.old])
 	case !h.has2(s.controller):
 		return fmt.Sprintf("this kernel, or the container that we are in, has no cgroup controller %s", s.controller)
 	}
-	return fmt.Sprintf("the cgroup controller %s isn't delegated to you in %s; start under systemd-run --user --scope -p Delegate=yes, or have it delegated", s.controller, h.v2)
+	if g != nil && g.Scope != "" {
+		return fmt.Sprintf("systemd doesn't hand the cgroup controller %s down to you: root can write [Service] and Delegate=cpu cpuset io memory pids to /etc/systemd/system/user@.service.d/delegate.conf", s.controller)
+	}
+	return fmt.Sprintf("the cgroup controller %s isn't delegated to you in %s: log in with a systemd --user (loginctl enable-linger), or have root give you a cgroup", s.controller, h.v2)
 }

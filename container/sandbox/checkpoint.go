@@ -117,7 +117,7 @@ func (c Checkpoint) write(dir int) error {
 	defer sys.Close(fd)
 	err = copyTree(dir, upperName, fd, upperName)
 	if err == nil {
-		err = writeJSON(fd, checkpointFile, c)
+		err = writeJSON(fd, checkpointFile, c, true)
 	}
 	if err == nil {
 		if err = unix.Syncfs(fd); err == nil {
@@ -225,8 +225,9 @@ func openMake(dirfd int, name string) (int, error) {
 	return fd, nil
 }
 
-// writeJSON writes a file by way of a temporary one.
-func writeJSON(dirfd int, name string, v any) error {
+// writeJSON writes a file by way of a temporary one; one that is durable is on
+// the disk then.
+func writeJSON(dirfd int, name string, v any, durable bool) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
@@ -237,7 +238,7 @@ func writeJSON(dirfd int, name string, v any) error {
 		return failed("writing", name, e)
 	}
 	_, e = sys.Pwrite(fd, append(text, '\n'), 0)
-	if e == 0 {
+	if e == 0 && durable {
 		e = sys.Fsync(fd)
 	}
 	sys.Close(fd)

@@ -65,7 +65,8 @@ func Load(dir string) (*Config, error) {
 }
 
 // Save writes it. A new sandbox gets its time by that: the time of the host's
-// files and not of a clock.
+// files and not of a clock. It isn't synced: nothing else of a sandbox that just
+// begins is, and a disk may take longer for it than the command takes; see Sync.
 func (c *Config) Save(dir string) error {
 	c.Version = configVersion
 	return inDir(dir, func(fd int) error {
@@ -84,7 +85,24 @@ func (c *Config) Save(dir string) error {
 			}
 			c.Since = st.Ctim.Nano()
 		}
-		return writeJSON(fd, configFile, c)
+		return writeJSON(fd, configFile, c, false)
+	})
+}
+
+// Sync has the disk hold what was saved of the sandbox in dir, so that a crash of
+// the machine leaves one that can be read. It tells no errors: what then isn't
+// durable is as it was before.
+func Sync(dir string) {
+	_ = inDir(dir, func(fd int) error {
+		f, e := sys.Open(fd, configFile, unix.O_RDONLY, 0)
+		if e != 0 {
+			return e
+		}
+		defer sys.Close(f)
+		if e := sys.Fsync(f); e != 0 {
+			return e
+		}
+		return asError(sys.Fsync(fd))
 	})
 }
 

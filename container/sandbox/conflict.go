@@ -12,6 +12,9 @@ import (
 // changedSince says what the host did to an object since the sandbox saw it;
 // "" is nothing. o is what the upper has in its place, if anything.
 func (v *View) changedSince(host, o *object) string {
+	if v.Fixed {
+		return ""
+	}
 	if o == nil || len(o.bases) == 0 {
 		if host.dir() {
 			return "" // what is in it tells
@@ -40,6 +43,9 @@ func (v *View) changedSince(host, o *object) string {
 // changedBelow looks through a directory of the host for what has changed
 // since the sandbox was made: a deletion would take it along.
 func (v *View) changedBelow(dirfd int, name, p string) string {
+	if v.Fixed {
+		return ""
+	}
 	fd, e := sys.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if e != 0 {
 		return "" // removing it will tell

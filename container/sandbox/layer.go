@@ -31,10 +31,12 @@ const (
 
 // builder makes the layer.
 type builder struct {
-	root int
-	host int
-	made map[string]bool // directories
-	dirs []string        // in the order of making
+	root  int
+	host  int
+	made  map[string]bool // directories
+	dirs  []string        // in the order of making
+	seen  map[string]bool // directories of the host, and whether they are there
+	blank string          // the last empty file, "" before the first
 }
 
 // BuildView makes the layer anew in the directory of a sandbox; it notes in c
@@ -56,7 +58,7 @@ func (c *Config) BuildView(dir string, hide []string) error {
 			return fmt.Errorf("/: %w", err)
 		}
 		defer sys.Close(host)
-		b := &builder{root: root, host: host, made: map[string]bool{}}
+		b := &builder{root: root, host: host, made: map[string]bool{}, seen: map[string]bool{}}
 		if err := c.build(b, hide); err != nil {
 			return fmt.Errorf("the layer of the view: %w", err)
 		}
@@ -140,11 +142,16 @@ func shadowOf(p, rest string) string {
 
 // has says whether the host has a directory there that we can look at.
 func (b *builder) has(p string) bool {
-	fd, e := beneath(b.host, p, unix.O_PATH|unix.O_DIRECTORY)
-	if e == 0 {
-		sys.Close(fd)
+	there, known := b.seen[p]
+	if !known {
+		fd, e := beneath(b.host, p, unix.O_PATH|unix.O_DIRECTORY)
+		if e == 0 {
+			sys.Close(fd)
+		}
+		there = e == 0
+		b.seen[p] = there
 	}
-	return e == 0
+	return there
 }
 
 // dir makes the directories of the layer down to p and opens the last one.
@@ -153,15 +160,17 @@ func (b *builder) dir(p string) (int, error) {
 		fd, e := sys.Open(b.root, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		return fd, asError(e)
 	}
+	if b.made[p] {
+		fd, e := beneath(b.root, p, unix.O_RDONLY|unix.O_DIRECTORY)
+		return fd, asError(e)
+	}
 	parent, err := b.dir(path.Dir(p))
 	if err != nil {
 		return -1, err
 	}
 	defer sys.Close(parent)
-	if !b.made[p] {
-		b.made[p] = true
-		b.dirs = append(b.dirs, p)
-	}
+	b.made[p] = true
+	b.dirs = append(b.dirs, p)
 	return openMake(parent, path.Base(p))
 }
 
@@ -175,7 +184,7 @@ func (b *builder) empty(p string) error {
 		return err
 	}
 	defer sys.Close(fd)
-	return touch(fd, dialect.DotWhOpaqueName)
+	return b.mark(fd, p, dialect.DotWhOpaqueName)
 }
 
 // hide makes a whiteout. Where the directory of p isn't there, or can't be
@@ -196,13 +205,27 @@ func (b *builder) hide(p string) error {
 		return err
 	}
 	defer sys.Close(fd)
-	return touch(fd, name)
+	return b.mark(fd, path.Dir(p), name)
 }
 
-func touch(dirfd int, name string) error {
+// mark makes an empty file that is there for its name. All of them are one file,
+// where that can be: a file costs several times what a name costs, when it is made
+// and when it goes.
+func (b *builder) mark(dirfd int, dir, name string) error {
+	if b.blank != "" {
+		from, e := beneath(b.root, path.Dir(b.blank), unix.O_PATH|unix.O_DIRECTORY)
+		if e == 0 {
+			e = sys.Link(from, path.Base(b.blank), dirfd, name)
+			sys.Close(from)
+		}
+		if e == 0 || e == unix.EEXIST {
+			return nil
+		}
+	}
 	fd, e := sys.Open(dirfd, name, unix.O_CREAT|unix.O_WRONLY, 0o600)
 	if e == 0 {
 		sys.Close(fd)
+		b.blank = path.Join(dir, name)
 	}
 	return asError(e)
 }

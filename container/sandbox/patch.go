@@ -78,7 +78,7 @@ func (v *View) Patch(w io.Writer, changes []Change) error {
 func (v *View) patchOne(c *Change) string {
 	showsLines := func(o *object) bool { return o == nil || o.file() || o.typ() == unix.S_IFLNK }
 	// What the sandbox did not see is not shown beside what it made there.
-	if c.Kept != "" || !showsLines(c.node) || !showsLines(c.before) {
+	if c.Kept != "" || c.unknown() || !showsLines(c.node) || !showsLines(c.before) {
 		return "# " + c.Line() + "\n"
 	}
 	var b strings.Builder

@@ -104,9 +104,9 @@ func (v *View) Stat(w io.Writer, changes []Change) {
 		c := &changes[i]
 		r := row{name: Quote(c.Name())}
 		switch {
-		case c.Type == "dir" || c.Kind == Changed && !c.has(content):
+		case c.Type == "dir" || c.unknown() || c.Kind == Changed && !c.has(content):
 			r.note = string(c.Kind)
-			if c.Kind == Changed {
+			if c.Kind == Changed && !c.unknown() {
 				r.note = strings.Join(c.What, ", ")
 			}
 		default:

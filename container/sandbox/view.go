@@ -17,7 +17,11 @@ import (
 // View is an upper beside the tree that it was laid over.
 type View struct {
 	Upper int // directory descriptors, of the caller's
-	Host  int
+	Host  int // -1: the layers below aren't known
+
+	// Fixed says that nothing changes in Host: there are no conflicts, and
+	// what an opaque directory hides was deleted in the upper.
+	Fixed bool
 
 	// Virtual says that owners and types are kept as data, by a sandbox of
 	// one id: root there is the user here.
@@ -192,6 +196,10 @@ func (w *walker) one(up, host int, p string, en entry, cut bool) error {
 		}
 	}
 	if en.deleted {
+		if w.v.Host < 0 {
+			w.add(&Change{Path: p, Kind: Deleted, Type: unknownType})
+			return nil
+		}
 		if old == nil {
 			return nil // of what is not there (any more), or never was but in our own layer
 		}
@@ -232,7 +240,7 @@ func (w *walker) one(up, host int, p string, en entry, cut bool) error {
 		}
 	}
 	cut = cut || opaque(fd)
-	seen := old != nil && o.base(old.st.Ino) != nil
+	seen := old != nil && (w.v.Fixed || o.base(old.st.Ino) != nil)
 	return w.dir(fd, below, p, cut, seen)
 }
 
@@ -261,6 +269,9 @@ func (w *walker) compare(up, host int, p, name string, o, old *object) *Change {
 		}
 	}
 	c.Kept = w.v.protected(p)
+	if w.v.Host < 0 {
+		return w.bare(up, name, c, o)
+	}
 	if old == nil {
 		return c
 	}

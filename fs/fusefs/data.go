@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/plyfs/plyfs/fs/union"
 )
 
 // at is the struct at the start of b. The caller has checked the length.
@@ -36,7 +38,10 @@ func (w *worker) write() (int, syscall.Errno) {
 	if uint64(in.Size) > uint64(len(w.rest)) || int64(in.Offset) < 0 {
 		return 0, syscall.EINVAL
 	}
-	kill := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
+	var kill *union.Caller
+	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+		kill = w.who(0)
+	}
 	k, e := w.s.tree.Write(w.node(), w.rest[:in.Size], int64(in.Offset), kill)
 	if e != 0 {
 		return 0, e

@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/node"
+	"github.com/plyfs/plyfs/fs/union"
 )
 
 // The data and attribute half of fakeTree.
@@ -17,7 +18,7 @@ func (t *fakeTree) Read(id node.ID, p []byte, off int64) (int, syscall.Errno) {
 	return copy(p, n.data[off:]), 0
 }
 
-func (t *fakeTree) Write(id node.ID, p []byte, off int64, kill bool) (int, syscall.Errno) {
+func (t *fakeTree) Write(id node.ID, p []byte, off int64, kill *union.Caller) (int, syscall.Errno) {
 	t.step("write")
 	n, e := t.get(id)
 	defer t.mu.Unlock()
@@ -27,7 +28,7 @@ func (t *fakeTree) Write(id node.ID, p []byte, off int64, kill bool) (int, sysca
 	if off > 1<<30 {
 		return 0, syscall.EFBIG
 	}
-	t.killed = kill
+	t.killed = kill != nil
 	if need := int(off) + len(p); need > len(n.data) {
 		n.data = append(n.data, make([]byte, need-len(n.data))...)
 	}
@@ -73,7 +74,7 @@ func (t *fakeTree) CopyFileRange(in node.ID, offIn int64, out node.ID, offOut in
 	if e != 0 || k == 0 {
 		return 0, e
 	}
-	return t.Write(out, p[:k], offOut, false)
+	return t.Write(out, p[:k], offOut, nil)
 }
 
 func (t *fakeTree) GetXattr(id node.ID, name string, p []byte) (int, syscall.Errno) {

@@ -33,7 +33,7 @@ type Tree interface {
 	ReadDir(id node.ID, off uint64, plus bool, sink union.DirSink) syscall.Errno
 
 	Read(id node.ID, p []byte, off int64) (int, syscall.Errno)
-	Write(id node.ID, p []byte, off int64, killSuidgid bool) (int, syscall.Errno)
+	Write(id node.ID, p []byte, off int64, killFor *union.Caller) (int, syscall.Errno)
 	// Upper is true when a WRITE would copy nothing up: then it is
 	// served by the reader itself.
 	Upper(id node.ID) bool

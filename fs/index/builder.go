@@ -6,6 +6,7 @@ import "strings"
 // first the upper (if there is one), then the lowers.
 type Builder struct {
 	d     *Dir
+	base  bool // d is not ours: it is copied before something is added
 	layer uint16
 	upper bool
 	lists map[uint32][]uint16 // by Entry.nameOff; entries with several directories below
@@ -15,6 +16,20 @@ type Builder struct {
 // NewBuilder starts a directory.
 func NewBuilder() *Builder {
 	return &Builder{d: &Dir{}, lists: map[uint32][]uint16{}}
+}
+
+// NewOverlay starts a directory whose lowers are merged already. Only the upper
+// is to be added. With nothing in it, the directory of the lowers is the answer.
+func NewOverlay(lowers *Dir) *Builder {
+	return &Builder{d: lowers, base: true}
+}
+
+// own is the directory that is built.
+func (b *Builder) own() *Dir {
+	if b.base {
+		b.d, b.base = b.d.Clone(), false
+	}
+	return b.d
 }
 
 // Layer starts the next layer: 0 is the upper, n the n-th lower.
@@ -35,7 +50,7 @@ func (b *Builder) Names() (names []string) {
 // Entry adds a name of the layer with its type and inode number (as the mount
 // shows it).
 func (b *Builder) Entry(name string, typ uint8, ino uint64) {
-	e := b.d.Add(name)
+	e := b.own().Add(name)
 	if b.upper {
 		e.Upper, e.Ino = typ, ino
 		return
@@ -79,7 +94,7 @@ func (b *Builder) below(e *Entry) {
 // Whiteout adds a whiteout of the layer (a char device 0:0 or an xattr
 // whiteout): it hides the name in all layers below.
 func (b *Builder) Whiteout(name string) {
-	e := b.d.Add(name)
+	e := b.own().Add(name)
 	if b.upper {
 		e.Upper = Whiteout
 		return
@@ -100,13 +115,13 @@ func (b *Builder) Hide(name string) { b.hide = append(b.hide, name) }
 
 func (b *Builder) flush() {
 	for _, name := range b.hide {
-		e := b.d.Add(name)
+		e := b.own().Add(name)
 		if b.upper {
 			if e.Upper == None {
 				e.Upper = Whiteout
-			} else if e.Lower == None {
+			} else {
 				// The upper has both: what is below stays hidden.
-				e.Lower = Whiteout
+				e.Lower, e.nBelow = Whiteout, 0
 				e.flags |= closed
 			}
 			continue
@@ -121,6 +136,9 @@ func (b *Builder) Done() *Dir {
 	b.flush()
 	d := b.d
 	for i := range d.ents {
+		if len(b.lists) == 0 {
+			break
+		}
 		e := &d.ents[i]
 		list := b.lists[e.nameOff]
 		if len(list) == 0 {

@@ -16,6 +16,22 @@ type Dir struct {
 	live   int      // visible or not, but no tombstone
 }
 
+// Clone is a copy of its own.
+func (d *Dir) Clone() *Dir {
+	c := *d
+	c.names, c.ents, c.slots = slices.Clone(d.names), slices.Clone(d.ents), slices.Clone(d.slots)
+	c.layers, c.order = slices.Clone(d.layers), slices.Clone(d.order)
+	return &c
+}
+
+// Positions is how many there are of Position: entries, and what was one.
+func (d *Dir) Positions() int { return len(d.ents) }
+
+// Position numbers an entry of this Dir, for as long as nothing is added.
+func (d *Dir) Position(e *Entry) int {
+	return int((uintptr(unsafe.Pointer(e)) - uintptr(unsafe.Pointer(&d.ents[0]))) / unsafe.Sizeof(*e))
+}
+
 // Len is the number of names known, whiteouts included.
 func (d *Dir) Len() int { return d.live }
 

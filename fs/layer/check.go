@@ -123,32 +123,42 @@ func (s *Stack) nested(d, at *Dir) error {
 }
 
 // inside gives the first of marks that d is strictly inside of, or nil. It
-// walks up by descriptors; where the caller may not search a parent, the walk
+// walks up from the descriptor; where the caller may not search a parent, the walk
 // ends, and a bind mount is followed to the place where it is mounted.
 // Directories in clean, and all above them, are in no mark: inside adds what
 // it learns.
 func (d *Dir) inside(marks map[id]*Dir, clean map[id]bool) *Dir {
-	fd, at := d.FD, d.id()
 	var walked []id
-	for {
-		up, e := sys.OpenDir(fd, "..")
+	fd, up := d.FD, ".."
+	for at := d.id(); ; up += "/.." {
+		var st sys.Stat
+		e := sys.StatAt(fd, up, &st)
+		above := id{uint64(st.Dev), st.Ino}
+		if e != 0 || above == at || clean[above] {
+			break
+		}
+		if m := marks[above]; m != nil {
+			if fd != d.FD {
+				sys.Close(fd)
+			}
+			return m
+		}
+		walked = append(walked, above)
+		at = above
+		if len(up)+len("/..") <= sys.NameMax {
+			continue
+		}
+		far, e := sys.OpenDir(fd, up)
 		if fd != d.FD {
 			sys.Close(fd)
 		}
-		if e != 0 {
+		if fd, up = far, "."; e != 0 {
+			fd = d.FD
 			break
 		}
-		above, e := idOf(up)
-		m := marks[above]
-		if e != 0 || above == at || clean[above] || m != nil {
-			sys.Close(up)
-			if e == 0 && above != at && m != nil {
-				return m
-			}
-			break
-		}
-		walked = append(walked, above)
-		fd, at = up, above
+	}
+	if fd != d.FD {
+		sys.Close(fd)
 	}
 	for _, w := range walked {
 		clean[w] = true

@@ -76,12 +76,12 @@ func openDir(option, path string, flags int) (Dir, error) {
 	if err != nil {
 		return Dir{}, openError(option, path, err)
 	}
-	who, e := idOf(fd)
-	if e != 0 {
+	var st sys.Stat
+	if e := sys.StatFD(fd, &st); e != 0 {
 		sys.Close(fd)
 		return Dir{}, openError(option, path, e)
 	}
-	return Dir{Path: path, FD: fd, Dev: who.dev, Ino: who.ino}, nil
+	return Dir{Path: path, FD: fd, Dev: uint64(st.Dev), Ino: st.Ino, changed: st.Ctim.Nano()}, nil
 }
 
 func openError(option, path string, err error) error {

@@ -75,6 +75,14 @@ func (s *Stack) enterShelter() {
 // doesn't reach the shelter: what was unmounted there would stay in use for as
 // long as the union is mounted.
 func (s *Stack) prune() {
+	lowers := make([]string, 0, len(s.Lower))
+	for i := range s.Lower {
+		lower, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(s.Lower[i].FD))
+		if err != nil || lower == "/" {
+			return // all of it is needed
+		}
+		lowers = append(lowers, lower)
+	}
 	text, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return
@@ -82,7 +90,7 @@ func (s *Stack) prune() {
 	var away []string
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) > 4 {
-			if dir := mountPoint.Replace(f[4]); !s.needs(dir) {
+			if dir := mountPoint.Replace(f[4]); !needed(dir, lowers) {
 				away = append(away, dir)
 			}
 		}
@@ -92,15 +100,9 @@ func (s *Stack) prune() {
 	}
 }
 
-// needs says whether a mount point lies in a lower layer, or one in it.
-func (s *Stack) needs(mount string) bool {
-	for i := range s.Lower {
-		lower, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(s.Lower[i].FD))
-		if err != nil || below(mount, lower) || below(lower, mount) {
-			return true
-		}
-	}
-	return false
+// needed says whether a mount point lies in a lower layer, or one in it.
+func needed(mount string, lowers []string) bool {
+	return slices.ContainsFunc(lowers, func(lower string) bool { return below(mount, lower) || below(lower, mount) })
 }
 
 // below says whether a path is dir or in it.

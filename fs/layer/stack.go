@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/sys"
@@ -12,6 +14,8 @@ type Dir struct {
 	FD   int    // O_RDONLY|O_DIRECTORY|O_CLOEXEC; owned by the Stack
 	Dev  uint64 // st_dev of the root
 	Ino  uint64
+
+	changed int64 // st_ctime in nanoseconds
 }
 
 // Stack is a validated set of layers. It owns its descriptors.
@@ -36,6 +40,17 @@ func (s *Stack) Close() error {
 		s.shelter = 0
 	}
 	return nil
+}
+
+// LowerKey is the same for two stacks whose lowers are the same directories,
+// and another one when a root was changed or replaced since.
+func (s *Stack) LowerKey() string {
+	var b strings.Builder
+	for i := range s.Lower {
+		d := &s.Lower[i]
+		fmt.Fprintf(&b, "%q %x %x %x\n", d.Path, d.Dev, d.Ino, d.changed)
+	}
+	return b.String()
 }
 
 // dirs lists every directory of the stack.

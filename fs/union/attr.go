@@ -31,6 +31,13 @@ func (fs *FS) getAttr(id node.ID, a *Attr) syscall.Errno {
 
 // attrLocked fills a. Preconditions: fs.renameMu and the node's loc are held.
 func (fs *FS) attrLocked(i uint32, r *node.Rec, a *Attr) syscall.Errno {
+	if st := fs.baseStat(i, r); st != nil {
+		if e := fs.fill(a, st, r.Layer, at{}); e != 0 {
+			return e
+		}
+		fs.adjust(i, r, a)
+		return 0
+	}
 	w, e := fs.where(i, r)
 	if e != 0 {
 		if r.Has(node.Dir | node.Dead) {

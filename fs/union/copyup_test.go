@@ -153,7 +153,7 @@ func TestCopyUpOnce(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if _, errno := e.fs.Write(f, []byte{byte('a' + i)}, int64(i), false); errno != 0 {
+			if _, errno := e.fs.Write(f, []byte{byte('a' + i)}, int64(i), nil); errno != 0 {
 				t.Error(errno)
 			}
 		}()

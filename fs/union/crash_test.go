@@ -28,7 +28,7 @@ type crashCase struct {
 }
 
 var crashCases = []crashCase{
-	{"write", []string{"copyup.made", "copyup.attrs", "copyup.place"}, func(c *client) {
+	{"write", []string{"copyup.made", "copyup.attrs", "copyup.place", "write"}, func(c *client) {
 		c.write(c.id("low/f"), "NEW", 0)
 	}},
 	{"truncate", []string{"copyup.made", "copyup.attrs", "copyup.place"}, func(c *client) {

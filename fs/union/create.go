@@ -216,7 +216,7 @@ func (fs *FS) made(d *dir, dirfd int, name string, m *making, st *sys.Stat, fd i
 		return errno
 	}
 	if m.typ() == unix.S_IFDIR {
-		n := fs.dirs.make(id.Index(), nil)
+		n := fs.dirs.make(id.Index(), nil, nil)
 		n.mu.Lock()
 		n.stack.Store(&[]below{})
 		n.ready.Store(true)

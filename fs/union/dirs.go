@@ -25,6 +25,7 @@ type dir struct {
 	i       uint32
 	mu      sync.RWMutex // guards what follows, and the names in this directory
 	ix      *index.Dir   // nil: not loaded
+	common  bool         // ix is the base's: it is copied before a change
 	counted int64        // what ix adds to dirTable.names
 	// cand are the lower layers that may be merged, from the parent's index.
 	cand   []uint16
@@ -35,6 +36,10 @@ type dir struct {
 	// redirect is what the upper directory's mark says, as a path that begins
 	// with a slash; "" when it has none.
 	redirect string
+
+	// base is what other unions know of the lower parts; nil when they are not
+	// those that the base has there.
+	base atomic.Pointer[baseDir]
 
 	// stack are the lower directories, top first; nil: not looked for yet.
 	stack   atomic.Pointer[[]below]
@@ -88,12 +93,13 @@ func (t *dirTable) get(i uint32) *dir {
 }
 
 // make makes the dir of a new node. It is complete before anybody finds it.
-func (t *dirTable) make(i uint32, cand []uint16) *dir {
+func (t *dirTable) make(i uint32, cand []uint16, b *baseDir) *dir {
 	s := &t.shards[i%dirShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := &dir{i: i, cand: cand}
 	d.dead.Store(-1)
+	d.base.Store(b)
 	s.m[i] = d
 	return d
 }
@@ -155,7 +161,7 @@ func (t *dirTable) loaded(d *dir) {
 // unload drops the index. Precondition: d.mu is held.
 func (d *dir) unload(t *dirTable) {
 	t.names.Add(-d.counted)
-	d.ix, d.counted = nil, 0
+	d.ix, d.counted, d.common = nil, 0, false
 }
 
 // keepDead keeps a descriptor of a directory that is about to lose its name:
@@ -174,6 +180,7 @@ func (d *dir) keepDead(fd int) {
 // lower parts are is kept for files in them that were removed and are still
 // open. Precondition: d.mu is held for writing.
 func (fs *FS) cutStack(d *dir) {
+	d.base.Store(nil)
 	fs.dropDirFDs(d)
 	if d.former.Load() == nil {
 		d.former.Store(d.stack.Load())

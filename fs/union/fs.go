@@ -30,6 +30,9 @@ type FS struct {
 	myGID  uint32
 	inos   inoMap
 
+	bases *Bases
+	base  *base // nil: nothing is shared
+
 	t    *node.Table
 	fds  *fdCache
 	dirs dirTable
@@ -71,7 +74,10 @@ func (fs *FS) loc(i uint32) *sync.RWMutex { return &fs.locs[i%locStripes].RWMute
 // New makes a union of the stack's layers. It takes the stack over: Close
 // closes it, and so does New when it fails. A directory of the upper layer is
 // changed only in ways that kernel overlayfs changes it.
-func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
+func New(stack *layer.Stack, o *layer.Options) (*FS, error) { return (*Bases)(nil).New(stack, o) }
+
+// New is New for a union that knows of its lowers what the others of b know.
+func (b *Bases) New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 	fs := &FS{o: *o, stack: stack, ro: stack.Upper == nil || o.ReadOnly}
 	defer func() {
 		if err != nil {
@@ -110,6 +116,7 @@ func New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 	}
 	fs.inos.init(fs.layers)
 	fs.initLive()
+	fs.bases, fs.base = b, b.take(fs.baseKey(stack))
 	if stack.Upper != nil && !fs.ro {
 		if err = fs.openWork(); err != nil {
 			return nil, err
@@ -131,7 +138,10 @@ func fdBudget(layers int) int {
 // initRoot gives the root node its place.
 func (fs *FS) initRoot() error {
 	r := fs.t.Rec(node.Root.Index())
-	d := fs.dirs.make(node.Root.Index(), nil)
+	d := fs.dirs.make(node.Root.Index(), nil, nil)
+	if fs.base != nil {
+		d.base.Store(fs.base.root)
+	}
 	s := make([]below, 0, len(fs.layers))
 	for i := 1; i < len(fs.layers); i++ {
 		s = append(s, below{layer: uint16(i)})
@@ -171,6 +181,8 @@ func (fs *FS) release() {
 		fs.t.Close()
 		fs.t = nil
 	}
+	fs.bases.give(fs.base)
+	fs.base = nil
 	if fs.stack != nil {
 		_ = fs.stack.Close()
 		fs.stack = nil

@@ -92,7 +92,9 @@ func (m *inoMap) init(layers []layerInfo) {
 		}
 		s := &m.systems[m.number(layers[i].dev)]
 		s.layer = true
-		m.learn(s, layers[i].fd)
+		if !s.asked {
+			m.learn(s, layers[i].fd)
+		}
 	}
 	m.several = len(m.systems) > 1
 }

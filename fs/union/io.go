@@ -3,6 +3,7 @@ package union
 import (
 	"syscall"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -122,18 +123,20 @@ func (fs *FS) Read(id node.ID, p []byte, off int64) (int, syscall.Errno) {
 }
 
 // Write writes file data, and copies the file up before. Whoever sends it is
-// not known with a writeback cache: only killSuidgid decides about suid.
-func (fs *FS) Write(id node.ID, p []byte, off int64, killSuidgid bool) (int, syscall.Errno) {
+// not known with a writeback cache; where suid and sgid are to go, killFor is the
+// writer, else nil.
+func (fs *FS) Write(id node.ID, p []byte, off int64, killFor *Caller) (int, syscall.Errno) {
 	if !fs.Upper(id) || fs.ro {
 		if e := fs.copyUp(id, wholeFile, false); e != 0 {
 			return 0, e
 		}
 	}
-	if killSuidgid {
-		if e := fs.chmodKill(id); e != 0 {
+	if killFor != nil {
+		if e := fs.chmodKill(id, killFor); e != 0 {
 			return 0, e
 		}
 	}
+	fail.Point("write")
 	fd, e := fs.fileFD(id, true)
 	if e != 0 {
 		return 0, e

@@ -104,16 +104,27 @@ type found struct {
 }
 
 // inspect looks at an entry in its layer. Preconditions as lookupLocked.
-func (fs *FS) inspect(d *dir, name string, ent *index.Entry, f *found) syscall.Errno {
+func (fs *FS) inspect(d *dir, name string, ent *index.Entry, f *found) (errno syscall.Errno) {
 	f.layer = ent.Layer
 	if ent.Upper != index.None {
 		f.layer = 0
+	}
+	known := fs.baseAttr(d, name, ent)
+	if known != nil && known.get(f) {
+		return fs.fill(&f.attr, &f.st, f.layer, at{})
 	}
 	p, e := fs.dirFD(d.i, f.layer)
 	if e != 0 {
 		return e
 	}
 	defer p.release()
+	if known != nil {
+		defer func() {
+			if errno == 0 && f.path == "" {
+				known.set(f)
+			}
+		}()
+	}
 	if e := sys.StatAt(p.fd, name, &f.st); e != 0 {
 		return e
 	}
@@ -179,8 +190,10 @@ func (fs *FS) adjustNew(id node.ID, a *Attr) {
 func (fs *FS) newDir(d *dir, name string, ent *index.Entry, in *node.Init, f *found, e *Entry) syscall.Errno {
 	in.Flags |= node.Dir
 	var cand []uint16
+	var b *baseDir
 	if ent.Lower == unix.DT_DIR {
 		cand = d.ix.Below(ent, nil)
+		b = fs.baseKid(d, name, ent)
 	}
 	fs.newDirMu.Lock()
 	id, made, errno := fs.t.Insert(d.i, name, in)
@@ -189,7 +202,7 @@ func (fs *FS) newDir(d *dir, name string, ent *index.Entry, in *node.Init, f *fo
 		return errno
 	}
 	if made {
-		fs.dirs.make(id.Index(), cand)
+		fs.dirs.make(id.Index(), cand, b)
 	}
 	fs.newDirMu.Unlock()
 	if errno = fs.awaitDir(id); errno != 0 {

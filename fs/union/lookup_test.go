@@ -193,7 +193,7 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%s: %v", op, errno)
 		}
 	}
-	if _, errno := e.fs.Write(f, []byte("y"), 0, false); errno != unix.EROFS {
+	if _, errno := e.fs.Write(f, []byte("y"), 0, nil); errno != unix.EROFS {
 		t.Errorf("write: %v", errno)
 	}
 }

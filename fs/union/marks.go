@@ -122,6 +122,10 @@ func (fs *FS) detectOverride(l *layerInfo) {
 		{layer.XattrPermUser, dialect.OverrideUser},
 		{layer.XattrPermUser, dialect.OverrideUserLegacy},
 	}
+	list, e := sys.ListXattrs(l.fd, "")
+	if e != 0 || len(list) == 0 {
+		return // one question for most layers
+	}
 	for _, n := range names {
 		if _, e := sys.GetXattr(l.fd, "", n.name, nil); e == 0 {
 			l.override, l.ovName = n.mode, n.name

@@ -24,7 +24,7 @@ func (fs *FS) rlock(d *dir) syscall.Errno {
 			return 0
 		}
 		d.mu.RUnlock()
-		if e := fs.lock(d); e != 0 {
+		if e := fs.load(d); e != 0 {
 			return e
 		}
 		d.mu.Unlock()
@@ -39,9 +39,20 @@ func (fs *FS) rlock(d *dir) syscall.Errno {
 	}
 }
 
-// lock takes d.mu for writing with the index loaded. Precondition: fs.renameMu
-// is held.
+// lock takes d.mu for writing with the index loaded, and no other union's.
+// Precondition: fs.renameMu is held.
 func (fs *FS) lock(d *dir) syscall.Errno {
+	if e := fs.load(d); e != 0 {
+		return e
+	}
+	if d.common {
+		d.ix, d.common = d.ix.Clone(), false
+	}
+	return 0
+}
+
+// load is lock for who changes nothing in the index.
+func (fs *FS) load(d *dir) syscall.Errno {
 	d.mu.Lock()
 	if d.ix != nil && fs.stale(d) {
 		d.unload(&fs.dirs)
@@ -62,60 +73,100 @@ func (fs *FS) loadIndex(d *dir) syscall.Errno {
 		return e
 	}
 	fs.refresh(d)
-	r := fs.t.Rec(d.i)
-	b := index.NewBuilder()
-	rd := reader{fs: fs, b: b}
-	stamp := dirStamp{read: time.Now()}
+	rd := reader{fs: fs, b: index.NewBuilder()}
+	d.since = dirStamp{read: time.Now()}
 	d.closed = nil
 	if fs.live.on {
 		fs.meetSystems(d)
 	}
-	if r.Has(node.Upper) && !d.gone {
-		p, e := fs.dirFD(d.i, 0)
-		if e != 0 {
-			return e
-		}
-		if node.ID(d.i) == node.Root {
-			m := fs.readMarks(p.fd)
-			d.impure, d.xmark = m.impure, m.xwh
-		}
-		b.Layer(0)
-		_, e = rd.layer(p.fd, 0, d.xmark, d.impure)
-		p.release()
-		if e != 0 {
-			return e
-		}
+	e := unix.EAGAIN
+	if d.base.Load() != nil {
+		e = fs.mergeBase(d)
 	}
-	if !rd.opaque {
-		for _, s := range *d.stack.Load() {
-			p, e := fs.dirFD(d.i, s.layer)
-			if fs.live.absent(e) {
-				stamp.sums = append(stamp.sums, 0)
-				continue
-			}
-			if e != 0 {
-				return e
-			}
-			if fs.live.on {
-				stamp.add(p.fd)
-			}
-			b.Layer(s.layer)
-			_, e = rd.layer(p.fd, s.layer, s.xwh, false)
-			if e == unix.EACCES && fs.live.on {
-				e = rd.closed(d, p.fd, s.layer)
-			}
-			p.release()
-			if e != 0 {
-				return e
-			}
-			if rd.opaque {
-				break
-			}
+	if e == unix.EAGAIN {
+		if e = rd.upper(d); e == 0 && !rd.opaque {
+			e = rd.lowers(d)
 		}
+		d.ix, d.common = rd.b.Done(), false
 	}
-	d.ix = b.Done()
-	d.since = stamp
+	if e != 0 {
+		d.ix, d.common = nil, false
+		return e
+	}
 	fs.dirs.loaded(d)
+	return 0
+}
+
+// mergeBase is loadIndex for a directory whose lower parts other unions know,
+// or shall know. EAGAIN: here they are to be hidden.
+func (fs *FS) mergeBase(d *dir) syscall.Errno {
+	b := d.base.Load()
+	ix := b.index()
+	if ix == nil {
+		rd := reader{fs: fs, b: index.NewBuilder()}
+		if e := rd.lowers(d); e != 0 {
+			return e
+		}
+		ix = b.publish(rd.b.Done())
+	}
+	rd := reader{fs: fs, b: index.NewOverlay(ix.Dir)}
+	if e := rd.upper(d); e != 0 {
+		return e
+	}
+	if rd.opaque {
+		d.base.Store(nil)
+		return unix.EAGAIN
+	}
+	d.ix = rd.b.Done()
+	d.common = d.ix == ix.Dir
+	return 0
+}
+
+// upper reads the directory's part in the upper layer, if there is one.
+func (rd *reader) upper(d *dir) syscall.Errno {
+	fs := rd.fs
+	if !fs.t.Rec(d.i).Has(node.Upper) || d.gone {
+		return 0
+	}
+	p, e := fs.dirFD(d.i, 0)
+	if e != 0 {
+		return e
+	}
+	defer p.release()
+	if node.ID(d.i) == node.Root {
+		m := fs.readMarks(p.fd)
+		d.impure, d.xmark = m.impure, m.xwh
+	}
+	rd.b.Layer(0)
+	_, e = rd.layer(p.fd, 0, d.xmark, d.impure)
+	return e
+}
+
+// lowers reads the directory's parts in the lower layers.
+func (rd *reader) lowers(d *dir) syscall.Errno {
+	fs := rd.fs
+	for _, s := range *d.stack.Load() {
+		p, e := fs.dirFD(d.i, s.layer)
+		if fs.live.absent(e) {
+			d.since.sums = append(d.since.sums, 0)
+			continue
+		}
+		if e != 0 {
+			return e
+		}
+		if fs.live.on {
+			d.since.add(p.fd)
+		}
+		rd.b.Layer(s.layer)
+		_, e = rd.layer(p.fd, s.layer, s.xwh, false)
+		if e == unix.EACCES && fs.live.on {
+			e = rd.closed(d, p.fd, s.layer)
+		}
+		p.release()
+		if e != 0 || rd.opaque {
+			return e
+		}
+	}
 	return 0
 }
 

@@ -22,14 +22,15 @@ import (
 // the names in a directory or the xattrs of an object does so in around. What
 // has a temporary name in work/ is not counted before it is in its place.
 type quota struct {
-	on      bool // count; set before the first request
-	limit   uint64
-	used    atomic.Int64
-	inodes  atomic.Int64
-	changes atomic.Uint64 // goes up before and after whatever is counted
-	busy    atomic.Int64  // what is being done that will be counted
+	on    bool // count; set before the first request
+	limit uint64
+	Counters
+	own     [3]atomic.Int64 // what Counters leads to when nobody else wants to read it
+	changes atomic.Uint64   // goes up before and after whatever is counted
+	busy    atomic.Int64    // what is being done that will be counted
 	recount recount
 	files   [64]sync.Mutex // by descriptor: two writers of a file don't count the same blocks
+	white   sharedWhiteout
 
 	reserve reserve
 }
@@ -73,13 +74,15 @@ func (q *quota) active() bool { return q.on }
 
 func (q *quota) change(bytes, inodes int64) {
 	q.changes.Add(1)
-	q.used.Add(bytes)
-	q.inodes.Add(inodes)
+	q.Bytes.Add(bytes)
+	q.Inodes.Add(inodes)
 }
 
 // start counts what is there. The upper must not be huge for that to be quick;
 // without a limit nothing is counted here.
 func (q *quota) start(fs *FS) error {
+	q.Counters = Counters{&q.own[0], &q.own[1], &q.own[2]}
+	q.white.fs = fs
 	q.limit = fs.o.SizeLimit
 	q.reserve.fd = -1
 	if fs.writeback() {
@@ -116,7 +119,7 @@ func (q *quota) end() {
 
 // room says whether n more bytes may be allocated.
 func (q *quota) room(n int64) syscall.Errno {
-	if q.limit != 0 && q.used.Load()+n > int64(q.limit) {
+	if q.limit != 0 && q.Bytes.Load()+n > int64(q.limit) {
 		return unix.ENOSPC
 	}
 	return 0
@@ -184,21 +187,65 @@ func (q *quota) add(dirfd int, name string) {
 func (q *quota) removing(dirfd int, name string, fn func() syscall.Errno) syscall.Errno {
 	q.begin()
 	defer q.end()
-	gone := q.last(dirfd, name)
+	gone, white := q.last(dirfd, name)
 	e := fn()
 	if e == 0 && gone != (Usage{}) {
 		q.change(-gone.Bytes, -gone.Inodes)
 	}
+	if e == 0 && white {
+		q.countWhite()
+	}
 	return e
 }
 
-// last is what goes with a name: nothing, when the object has others.
-func (q *quota) last(dirfd int, name string) Usage {
+// last is what goes with a name: nothing, when the object has others. It may
+// be the last but one of the shared whiteout: then white is true.
+func (q *quota) last(dirfd int, name string) (gone Usage, white bool) {
 	var st sys.Stat
-	if !q.on || sys.StatAt(dirfd, name, &st) != 0 || (st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR) {
-		return Usage{}
+	if !q.on || sys.StatAt(dirfd, name, &st) != 0 {
+		return gone, false
 	}
-	return Usage{Bytes: st.Blocks * 512, Inodes: 1}
+	if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return gone, st.Nlink == 2 && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
+	}
+	return Usage{Bytes: st.Blocks * 512, Inodes: 1}, false
+}
+
+// sharedWhiteout is what is counted for the inode that whiteouts are links to:
+// 1 when the upper layer has names of it. It has no blocks.
+type sharedWhiteout struct {
+	fs      *FS
+	mu      sync.Mutex
+	counted atomic.Int64
+}
+
+// countWhite counts the shared whiteout in or off. Who links it does so first
+// and asks then whether it is counted: so after counting it off it is looked at
+// again.
+func (q *quota) countWhite() {
+	w := &q.white
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		var st sys.Stat
+		n := int64(0)
+		if sys.StatAt(w.fs.work.tmp, whiteoutName, &st) == 0 && st.Nlink > 1 {
+			n = 1
+		}
+		d := n - w.counted.Load()
+		if d == 0 {
+			return
+		}
+		q.change(0, d)
+		w.counted.Store(n)
+	}
+}
+
+// renewWhite leaves the shared whiteout to its names.
+func (q *quota) renewWhite() {
+	q.white.mu.Lock()
+	defer q.white.mu.Unlock()
+	q.white.counted.Store(0)
 }
 
 func blocksOf(fd int) int64 {
@@ -216,7 +263,7 @@ func (q *quota) statfs(out *Statfs) {
 	}
 	bs := uint64(out.Frsize)
 	total := q.limit / bs
-	used := uint64(max(q.used.Load(), 0)) / bs
+	used := uint64(max(q.Bytes.Load(), 0)) / bs
 	free := total - min(total, used)
 	out.Blocks = min(out.Blocks, total)
 	out.Bfree = min(out.Bfree, free)

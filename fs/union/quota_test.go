@@ -69,7 +69,7 @@ func TestUsageCounts(t *testing.T) {
 			link(t, e.path("lower1/a"), e.path("lower1/d/a2"))
 			e.file("upper/old", strings.Repeat("old", 5000))
 			e.open()
-			e.fs.CountUsage()
+			e.fs.CountUsage(Counters{})
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			var did []string
 			for range 60 {
@@ -78,7 +78,7 @@ func TestUsageCounts(t *testing.T) {
 				e.checkUsage(strings.Join(did, "\n"))
 			}
 			e.reopen()
-			e.fs.CountUsage()
+			e.fs.CountUsage(Counters{})
 			e.checkUsage("a remount")
 		})
 	}
@@ -113,11 +113,11 @@ func quotaStep(e *env, rnd *rand.Rand) string {
 	case what == 3:
 		if x := e.fs.Create(caller, parent.Node, name, 0o644, 0, &en); x == 0 {
 			e.c.got(en.Node)
-			_, x = e.fs.Write(en.Node, make([]byte, rnd.IntN(60000)), 0, false)
+			_, x = e.fs.Write(en.Node, make([]byte, rnd.IntN(60000)), 0, nil)
 			errno = x
 		}
 	case what == 4 && found == 0 && at.Attr.Mode&unix.S_IFMT == unix.S_IFREG:
-		_, x := e.fs.Write(at.Node, make([]byte, rnd.IntN(60000)), int64(rnd.IntN(100000)), false)
+		_, x := e.fs.Write(at.Node, make([]byte, rnd.IntN(60000)), int64(rnd.IntN(100000)), nil)
 		errno = x
 	case what == 5 && found == 0 && at.Attr.Mode&unix.S_IFMT == unix.S_IFREG:
 		errno = e.fs.SetAttr(caller, at.Node, &AttrChange{Valid: SetSize, Size: uint64(rnd.IntN(100000))}, &a)
@@ -163,14 +163,14 @@ func TestSizeLimitRefuses(t *testing.T) {
 		t.Errorf("statfs shows %d bytes, %d of %d blocks free", total, st.Bavail, st.Blocks)
 	}
 	big, small := e.c.id("big"), e.c.id("small")
-	if _, errno := e.fs.Write(big, []byte("x"), 0, false); errno != unix.ENOSPC {
+	if _, errno := e.fs.Write(big, []byte("x"), 0, nil); errno != unix.ENOSPC {
 		t.Errorf("a copy-up beyond the limit: %v", errno)
 	}
 	var a Attr
 	if errno := e.fs.SetAttr(caller, big, &AttrChange{Valid: SetSize, Size: 1000}, &a); errno != 0 {
 		t.Errorf("a truncation below it: %v", errno)
 	}
-	if _, errno := e.fs.Write(small, make([]byte, 2<<20), 0, false); errno != unix.ENOSPC {
+	if _, errno := e.fs.Write(small, make([]byte, 2<<20), 0, nil); errno != unix.ENOSPC {
 		t.Errorf("a write beyond it: %v", errno)
 	}
 	f := e.c.create("new", 0o644)
@@ -178,7 +178,7 @@ func TestSizeLimitRefuses(t *testing.T) {
 		if off > 1<<20 {
 			t.Fatal("no end to what may be written")
 		}
-		if _, errno := e.fs.Write(f, make([]byte, 64<<10), off, false); errno == unix.ENOSPC {
+		if _, errno := e.fs.Write(f, make([]byte, 64<<10), off, nil); errno == unix.ENOSPC {
 			break
 		} else if errno != 0 {
 			t.Fatal(errno)
@@ -221,7 +221,7 @@ func TestReserve(t *testing.T) {
 		if errno == 0 {
 			e.c.got(en.Node)
 		}
-		if _, errno := e.fs.Write(e.c.id("f"), []byte("F"), 0, false); errno != want {
+		if _, errno := e.fs.Write(e.c.id("f"), []byte("F"), 0, nil); errno != want {
 			t.Errorf("writeback %v: copy-up with little space: %v, want %v", writeback, errno, want)
 		}
 		e.c.write(old, strings.Repeat("o", 100<<10), 0)

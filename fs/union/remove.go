@@ -265,7 +265,7 @@ func (fs *FS) rmdirUpper(d, c *dir, dirfd int, name string, whiteout bool) sysca
 		c.keepDead(p.fd)
 		p.release()
 	}
-	gone := fs.quota.last(dirfd, name)
+	gone, _ := fs.quota.last(dirfd, name)
 	e := unix.ENOTEMPTY
 	if !whiteout && c.bare() {
 		e = sys.Rmdir(dirfd, name)

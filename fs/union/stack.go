@@ -82,6 +82,17 @@ func (fs *FS) loadStack(d *dir) syscall.Errno {
 			}
 		}
 	}
+	shared := d.base.Load()
+	if c.stop || c.moved {
+		d.base.Store(nil) // the upper hides the lower parts, or has others
+		shared = nil
+	}
+	if shared != nil {
+		if s := shared.stack.Load(); s != nil {
+			d.stack.Store(s)
+			return 0
+		}
+	}
 	for len(layers) > 0 && !c.stop {
 		b := below{layer: layers[0]}
 		layers = layers[1:]
@@ -94,6 +105,9 @@ func (fs *FS) loadStack(d *dir) syscall.Errno {
 		if e != 0 {
 			return e
 		}
+	}
+	if shared != nil {
+		shared.stack.Store(&s)
 	}
 	d.stack.Store(&s)
 	return 0

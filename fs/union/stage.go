@@ -100,14 +100,13 @@ func (fs *FS) unstage(dirfd int, name, tmp string, m *making, over bool) syscall
 		return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Rename(w, tmp, dirfd, name, 0) })
 	}
 	if fs.caps.exchange {
-		e := fs.quota.removing(dirfd, name, func() syscall.Errno {
-			return sys.Rename(w, tmp, dirfd, name, unix.RENAME_EXCHANGE)
-		})
-		if e != 0 {
+		return fs.quota.removing(dirfd, name, func() syscall.Errno {
+			e := sys.Rename(w, tmp, dirfd, name, unix.RENAME_EXCHANGE)
+			if e == 0 {
+				_ = sys.Unlink(w, tmp)
+			}
 			return e
-		}
-		_ = sys.Unlink(w, tmp)
-		return 0
+		})
 	}
 	if e := fs.dropWhiteout(dirfd, name); e != 0 {
 		return e

@@ -99,7 +99,7 @@ func (w *worker) step() {
 		op = "create"
 		entry(w.fs.Create(caller, d, n, 0o644, 0, &e))
 		if errno == 0 {
-			_, errno = w.fs.Write(e.Node, []byte(n), 0, false)
+			_, errno = w.fs.Write(e.Node, []byte(n), 0, nil)
 			if errno == unix.EISDIR {
 				errno = unix.EIO
 			}
@@ -144,7 +144,7 @@ func (w *worker) step() {
 	case 10, 11:
 		op = "write"
 		if entry(w.fs.Lookup(d, n, &e)); errno == 0 && e.Attr.Mode&unix.S_IFMT == unix.S_IFREG {
-			_, errno = w.fs.Write(e.Node, []byte(fmt.Sprint(w.r.IntN(100))), int64(w.r.IntN(50)), w.r.IntN(2) == 0)
+			_, errno = w.fs.Write(e.Node, []byte(fmt.Sprint(w.r.IntN(100))), int64(w.r.IntN(50)), []*Caller{nil, {GID: 5}}[w.r.IntN(2)])
 			w.held = append(w.held, e.Node)
 		}
 	case 12:

@@ -18,11 +18,14 @@ type Usage struct {
 	Bytes, Inodes int64
 }
 
+// Counters are where a union counts: the two of Usage, and whether they are
+// right yet. They may be in memory that another process reads.
+type Counters struct{ Bytes, Inodes, Known *atomic.Int64 }
+
 // recount is the count of an upper that was not empty at the start.
 type recount struct {
 	running sync.WaitGroup
 	ended   atomic.Bool // asked to end
-	known   atomic.Bool
 }
 
 // A count is begun anew when something changed meanwhile, recounts times at least
@@ -34,14 +37,19 @@ const (
 
 // CountUsage has the union keep count of what the upper layer takes. It is
 // called once, before the first request; an upper that has something in it is
-// counted in the background.
-func (fs *FS) CountUsage() {
+// counted in the background. The count is kept in c, unless that is zero.
+func (fs *FS) CountUsage(c Counters) {
 	q := &fs.quota
-	switch {
-	case fs.ro:
+	if fs.ro {
 		return
-	case q.on: // counted already, for the limit
-		q.recount.known.Store(true)
+	}
+	if c.Bytes != nil {
+		c.Bytes.Store(q.Bytes.Load())
+		c.Inodes.Store(q.Inodes.Load())
+		q.Counters = c
+	}
+	if q.on { // counted already, for the limit
+		q.Known.Store(1)
 		return
 	}
 	q.on = true
@@ -54,7 +62,7 @@ func (fs *FS) CountUsage() {
 	sys.Close(fd)
 	if e == 0 && len(names) == 0 && !fs.work.indexed {
 		q.change(root, 1)
-		q.recount.known.Store(true)
+		q.Known.Store(1)
 		return
 	}
 	q.recount.running.Add(1)
@@ -71,15 +79,15 @@ func (fs *FS) countAnew() {
 		last := try >= recounts && time.Since(begun) > recountFor
 		changes := q.changes.Load()
 		quiet := q.busy.Load() == 0
-		used, inodes := q.used.Load(), q.inodes.Load()
+		used, inodes := q.Bytes.Load(), q.Inodes.Load()
 		u, e := fs.countUpper(q.recount.ended.Load)
 		if e != 0 && e != unix.EAGAIN {
 			return
 		}
 		if e == 0 && (last || quiet && q.changes.Load() == changes) {
-			q.used.Add(u.Bytes - used)
-			q.inodes.Add(u.Inodes - inodes)
-			q.recount.known.Store(true)
+			q.Bytes.Add(u.Bytes - used)
+			q.Inodes.Add(u.Inodes - inodes)
+			q.Known.Store(1)
 			return
 		}
 		if e != 0 && last {
@@ -98,29 +106,15 @@ func (q *quota) stop() {
 // Usage is what the upper layer takes; ok is false as long as it isn't known.
 func (fs *FS) Usage() (u Usage, ok bool) {
 	q := &fs.quota
-	if !q.recount.known.Load() {
+	if q.Counters.Known == nil || q.Known.Load() == 0 {
 		return u, false
 	}
-	return Usage{
-		Bytes:  max(q.used.Load(), 0),
-		Inodes: max(q.inodes.Load(), 0) + fs.sharedWhiteout(),
-	}, true
+	return Usage{Bytes: max(q.Bytes.Load(), 0), Inodes: max(q.Inodes.Load(), 0)}, true
 }
 
 // CopiedUp is how many bytes of data were copied from lower layers to the upper
 // one; what the file system shared by reflink is in it.
 func (fs *FS) CopiedUp() int64 { return fs.copied.Load() }
-
-// sharedWhiteout is 1 when names of the upper layer are links to the shared
-// whiteout of the work directory: one inode, and no blocks. It isn't counted as
-// those names come and go.
-func (fs *FS) sharedWhiteout() int64 {
-	var st sys.Stat
-	if fs.caps.mknod && sys.StatAt(fs.work.tmp, whiteoutName, &st) == 0 && st.Nlink > 1 {
-		return 1
-	}
-	return 0
-}
 
 // countUpper adds up what quota counts. ended is asked now and then; when it
 // says so the count ends with EINTR. EAGAIN: a directory was moved meanwhile.
@@ -140,10 +134,6 @@ func (fs *FS) countUpper(ended func() bool) (Usage, syscall.Errno) {
 	}
 	if e := c.orphans(fs.work.tmp); e != 0 {
 		return Usage{}, e
-	}
-	var st sys.Stat
-	if sys.StatAt(fs.work.tmp, whiteoutName, &st) == 0 && c.seen[st.Ino] {
-		c.Inodes-- // see sharedWhiteout
 	}
 	return c.Usage, 0
 }

@@ -26,6 +26,8 @@ type env struct {
 	o   layer.Options
 	fs  *FS
 	c   *client
+
+	shared *Bases // nil: the union shares nothing
 }
 
 // client does what the kernel does with nodes: it counts what it was given, so
@@ -106,7 +108,7 @@ func (e *env) openAnother() *FS {
 	if err != nil {
 		e.Fatal(err)
 	}
-	fs, err := New(stack, &o)
+	fs, err := e.shared.New(stack, &o)
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -276,7 +278,7 @@ func (c *client) rename(from, to string) {
 
 func (c *client) write(id node.ID, s string, off int64) {
 	c.t.Helper()
-	n, e := c.fs.Write(id, []byte(s), off, false)
+	n, e := c.fs.Write(id, []byte(s), off, nil)
 	if e != 0 || n != len(s) {
 		c.t.Fatalf("write: %d, %v", n, e)
 	}

@@ -59,11 +59,14 @@ func (fs *FS) linkWhiteout(dirfd int, name string) syscall.Errno {
 			w.whiteout = true
 		}
 		e := sys.Link(w.tmp, whiteoutName, dirfd, name)
+		if e == 0 && fs.quota.on && fs.quota.white.counted.Load() == 0 {
+			fs.quota.countWhite()
+		}
 		if e != unix.EMLINK && e != unix.EPERM && e != unix.ENOENT {
 			return e
 		}
 		// No more links: the next one starts a new shared whiteout.
-		fs.quota.change(0, fs.sharedWhiteout())
+		fs.quota.renewWhite()
 		_ = sys.Unlink(w.tmp, whiteoutName)
 		w.whiteout = false
 	}

@@ -143,7 +143,7 @@ func (fs *FS) closeWork() error {
 			return fmt.Errorf("upperdir %s: not all data could be written: %w; the volatile marker stays", fs.stack.Upper.Path, err)
 		}
 	}
-	if e := fs.emptyWork(); e != 0 {
+	if e := fs.emptyWork(); e != 0 && e != unix.ENOENT { // it may have been deleted under a mount in use
 		return fmt.Errorf("workdir %s: can't empty work/: %w", fs.stack.Work.Path, e)
 	}
 	return nil
@@ -153,30 +153,25 @@ func (fs *FS) closeWork() error {
 func (fs *FS) probe() {
 	const a, b = "#probe1", "#probe2"
 	tmp := fs.work.tmp
-	if sys.Mknod(tmp, a, unix.S_IFCHR, 0) == 0 {
-		fs.caps.mknod = true
-		_ = sys.Unlink(tmp, a)
-	}
-	if sys.Mkdir(tmp, a, 0o700) != 0 {
-		return
-	}
-	if sys.SetXattr(tmp, a, fs.ns.Opaque(), []byte("0"), 0) == 0 {
+	// On work/ itself, as the kernel's overlayfs does it: making a directory
+	// takes longer than all the rest.
+	if sys.SetXattr(tmp, "", fs.ns.Opaque(), []byte("0"), 0) == 0 {
 		fs.caps.xattr = true
+		_ = sys.RemoveXattr(tmp, "", fs.ns.Opaque())
 	}
-	if _, _, e := sys.Handle(tmp, a); e == 0 {
+	if _, _, e := sys.Handle(fs.stack.Work.FD, "work"); e == 0 {
 		fs.caps.handles = true
 	}
-	if sys.Mkdir(tmp, b, 0o700) == 0 {
+	fs.caps.mknod = sys.Mknod(tmp, a, unix.S_IFCHR, 0) == 0
+	if !fs.caps.mknod && sys.Mknod(tmp, a, unix.S_IFREG|0o600, 0) != 0 {
+		return
+	}
+	if sys.Mknod(tmp, b, unix.S_IFREG|0o600, 0) == 0 {
 		fs.caps.exchange = sys.Rename(tmp, a, tmp, b, unix.RENAME_EXCHANGE) == 0
-		_ = sys.Rmdir(tmp, b)
 	}
-	if fs.caps.mknod && sys.Rename(tmp, a, tmp, b, unix.RENAME_WHITEOUT) == 0 {
-		fs.caps.whiteout = true
-		_ = sys.Unlink(tmp, a)
-		_ = sys.Rmdir(tmp, b)
-	} else {
-		_ = sys.Rmdir(tmp, a)
-	}
+	fs.caps.whiteout = fs.caps.mknod && sys.Rename(tmp, a, tmp, b, unix.RENAME_WHITEOUT) == 0
+	_ = sys.Unlink(tmp, a)
+	_ = sys.Unlink(tmp, b)
 }
 
 // setUpOverride marks the upper as one that keeps owners as data, when asked;

@@ -20,6 +20,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/integration/tables"
 )
 
 // config is what the flags say.
@@ -51,7 +53,7 @@ func main() {
 	text := r.table()
 	fmt.Print(text)
 	if c.write != "" {
-		if err := rewrite(c.write, text); err != nil {
+		if err := tables.Rewrite(c.write, "table", text); err != nil {
 			fail(err)
 		}
 	}

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/plyfs/plyfs/integration/tables"
 )
 
 // key names one series of measurements.
@@ -31,7 +29,7 @@ func (r *results) median(mode, variant, work string) (float64, bool) {
 func (r *results) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Medians of %d rounds; %d files in %d layers, %d files to read, unpack and delete; %s.\n",
-		r.config.rounds, r.config.size.Files, layers, r.config.size.Work, machine())
+		r.config.rounds, r.config.size.Files, layers, r.config.size.Work, tables.Machine())
 	if r.config.cpu {
 		b.WriteString("CPU time of client and server. ")
 	}
@@ -85,34 +83,4 @@ func (r *results) fasterThan(other string) error {
 		return fmt.Errorf("not faster than %s:\n  %s", other, strings.Join(slow, "\n  "))
 	}
 	return nil
-}
-
-// machine says on what it was measured.
-func machine() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return "an unknown machine"
-	}
-	release := unix.ByteSliceToString(u.Release[:])
-	cpus, _ := os.ReadFile("/proc/cpuinfo")
-	return fmt.Sprintf("Linux %s, %d CPUs", release, bytes.Count(cpus, []byte("processor\t:")))
-}
-
-const (
-	markBegin = "<!-- table -->\n"
-	markEnd   = "<!-- /table -->\n"
-)
-
-// rewrite replaces what is between the marks of a document.
-func rewrite(path, text string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	begin, end := bytes.Index(old, []byte(markBegin)), bytes.Index(old, []byte(markEnd))
-	if begin < 0 || end < begin {
-		return fmt.Errorf("%s lacks the marks %q and %q", path, strings.TrimSpace(markBegin), strings.TrimSpace(markEnd))
-	}
-	fresh := string(old[:begin]) + markBegin + text + string(old[end:])
-	return os.WriteFile(path, []byte(fresh), 0o644)
 }

@@ -15,7 +15,7 @@ import (
 // containers on it, through a restart.
 func TestCompiledIn(t *testing.T) {
 	u := needs(t)
-	s := &stand{t: t, user: u, modern: true, bin: modern.dir(t), daemon: harness.Build(t, "./cmd/containerd-plyfs-grpc"), dir: u.Dir(t)}
+	s := &stand{t: t, user: u, release: two, bin: modern.dir(t), daemon: harness.Build(t, "./cmd/containerd-plyfs-grpc"), dir: u.Dir(t)}
 	// As the peers are built, so that they share the compiler's cache.
 	cmd := exec.Command("go", "build", "-trimpath", "-tags", "no_btrfs", "-ldflags", "-s -w", "-o", s.path("containerd"), ".")
 	cmd.Dir = "../../plugin/example"

@@ -28,20 +28,9 @@ type kubelet struct {
 // TestCRI does what kubelet does: pods with host network, exec, logs, stats, a
 // user namespace, many of them, and removal.
 func TestCRI(t *testing.T) {
-	s := newStand(t, modern, true, func(s *stand) {
-		s.ns = "k8s.io"
-		s.more = fmt.Sprintf(`[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = %q
-`, pause)
-	})
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	t.Cleanup(cancel)
-	conn, err := grpc.NewClient("unix://"+s.path("c.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	must(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	k := &kubelet{s, ctx, cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)}
+	s := newStand(t, modern, (*stand).serveCRI)
+	k := dialCRI(t, s, s.path("c.sock"), 3*time.Minute)
+	ctx := k.ctx
 	layers := testLayers(t)
 	archive(t, s.path("image.tar"), image, layers)
 	archive(t, s.path("pause.tar"), pause, layers[:1], "-c", "while :; do sleep 1000; done")
@@ -53,58 +42,117 @@ func TestCRI(t *testing.T) {
 		r, err := k.img.ListImages(ctx, &cri.ListImagesRequest{})
 		return err == nil && len(r.Images) == 2
 	})
-	k.fsInfo()
+	k.eventually("kubelet is told what the images take", func() bool {
+		f := k.fsInfo()
+		return f.UsedBytes.GetValue() > 1<<20 && f.InodesUsed.GetValue() > 40 // busybox and its links
+	})
 	k.pod()
 	k.userns()
 	k.many(50)
-	for _, name := range []string{image, pause} {
-		_, err := k.img.RemoveImage(ctx, &cri.RemoveImageRequest{Image: &cri.ImageSpec{Image: name}})
-		must(t, err)
-	}
-	s.ctr("image", "prune", "--all") // removes what the id of an image still names, and collects
+	k.collectImages()
 	s.nothingLeft()
 }
 
-// fsInfo: kubelet is told the filesystem of the layers.
-func (k *kubelet) fsInfo() {
+// serveCRI configures CRI: of runc's state there are no others, and statistics
+// are a second old.
+func (s *stand) serveCRI() {
+	s.ns = "k8s.io"
+	s.more = fmt.Sprintf(`[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+  Root = %q
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = %q
+`, s.path("runc"), pause)
+	s.edit = func(block string) string {
+		const table = "[plugins.\"io.containerd.cri.v1.images\"]\n"
+		return strings.Replace(block, table, table+"  stats_collect_period = 1\n", 1)
+	}
+}
+
+// dialCRI connects to a containerd.
+func dialCRI(t *testing.T, s *stand, address string, patience time.Duration) *kubelet {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	conn, err := grpc.NewClient("unix://"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return &kubelet{s, ctx, cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)}
+}
+
+// fsInfo is the filesystem of the layers, as kubelet is told it.
+func (k *kubelet) fsInfo() *cri.FilesystemUsage {
 	k.t.Helper()
 	r, err := k.img.ImageFsInfo(k.ctx, &cri.ImageFsInfoRequest{})
 	must(k.t, err)
-	for _, f := range r.ImageFilesystems {
-		if f.FsId.GetMountpoint() != k.path("plyfs") {
-			k.t.Errorf("kubelet watches %s, want %s", f.FsId.GetMountpoint(), k.path("plyfs"))
-		}
+	if len(r.ImageFilesystems) != 1 || r.ImageFilesystems[0].FsId.GetMountpoint() != k.path("plyfs") {
+		k.t.Fatalf("kubelet watches %v, want %s", r.ImageFilesystems, k.path("plyfs"))
 	}
+	return r.ImageFilesystems[0]
+}
+
+// collectImages is kubelet's image garbage collection: it removes images by
+// their ids, and looks at what that has freed. It leaves what is pinned, which
+// here goes, too.
+func (k *kubelet) collectImages() {
+	k.t.Helper()
+	r, err := k.img.ListImages(k.ctx, &cri.ListImagesRequest{})
+	must(k.t, err)
+	pinned := 0
+	for _, i := range r.Images {
+		if i.Pinned {
+			pinned++
+		}
+		_, err := k.img.RemoveImage(k.ctx, &cri.RemoveImageRequest{Image: &cri.ImageSpec{Image: i.Id}})
+		must(k.t, err)
+	}
+	if len(r.Images) != 2 || pinned != 1 {
+		k.t.Errorf("%d images, %d of them pinned; want 2 and 1: %v", len(r.Images), pinned, r.Images)
+	}
+	k.eventually("kubelet is told that the space is free", func() bool {
+		f := k.fsInfo()
+		return f.UsedBytes.GetValue() == 0 && f.InodesUsed.GetValue() == 0
+	})
 }
 
 // sandbox starts a pod and gives its id and configuration.
 func (k *kubelet) sandbox(name string, users *cri.UserNamespace) (string, *cri.PodSandboxConfig) {
 	k.t.Helper()
-	config := &cri.PodSandboxConfig{
+	config := k.podConfig(name, users)
+	r, err := k.run.RunPodSandbox(k.ctx, &cri.RunPodSandboxRequest{Config: config})
+	must(k.t, err)
+	return r.PodSandboxId, config
+}
+
+func (k *kubelet) podConfig(name string, users *cri.UserNamespace) *cri.PodSandboxConfig {
+	return &cri.PodSandboxConfig{
 		Metadata:     &cri.PodSandboxMetadata{Name: name, Namespace: "default", Uid: name},
 		LogDirectory: k.path("logs-" + name),
 		Linux: &cri.LinuxPodSandboxConfig{SecurityContext: &cri.LinuxSandboxSecurityContext{
 			NamespaceOptions: &cri.NamespaceOption{Network: cri.NamespaceMode_NODE, UsernsOptions: users},
 		}},
 	}
-	r, err := k.run.RunPodSandbox(k.ctx, &cri.RunPodSandboxRequest{Config: config})
-	must(k.t, err)
-	return r.PodSandboxId, config
+}
+
+func (k *kubelet) containerConfig(pod *cri.PodSandboxConfig, name, script string) *cri.ContainerConfig {
+	return &cri.ContainerConfig{
+		Metadata: &cri.ContainerMetadata{Name: name}, LogPath: name + ".log",
+		Image:   &cri.ImageSpec{Image: image},
+		Command: []string{"sh", "-c", script},
+		Linux: &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{
+			NamespaceOptions: pod.Linux.SecurityContext.NamespaceOptions,
+		}},
+	}
 }
 
 // container starts one in a pod.
 func (k *kubelet) container(pod string, config *cri.PodSandboxConfig, name, script string) string {
 	k.t.Helper()
 	r, err := k.run.CreateContainer(k.ctx, &cri.CreateContainerRequest{
-		PodSandboxId: pod, SandboxConfig: config,
-		Config: &cri.ContainerConfig{
-			Metadata: &cri.ContainerMetadata{Name: name}, LogPath: name + ".log",
-			Image:   &cri.ImageSpec{Image: image},
-			Command: []string{"sh", "-c", script},
-			Linux: &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{
-				NamespaceOptions: config.Linux.SecurityContext.NamespaceOptions,
-			}},
-		},
+		PodSandboxId: pod, SandboxConfig: config, Config: k.containerConfig(config, name, script),
 	})
 	must(k.t, err)
 	_, err = k.run.StartContainer(k.ctx, &cri.StartContainerRequest{ContainerId: r.ContainerId})
@@ -146,8 +194,19 @@ func (k *kubelet) pod() {
 	})
 	k.eventually("the stats tell what was written", func() bool {
 		r, err := k.run.ContainerStats(k.ctx, &cri.ContainerStatsRequest{ContainerId: a})
-		return err == nil && r.Stats.GetWritableLayer().GetUsedBytes().GetValue() >= 2<<20
+		w := r.GetStats().GetWritableLayer()
+		return err == nil && w.GetUsedBytes().GetValue() >= 2<<20 && w.GetFsId().GetMountpoint() == k.path("plyfs")
 	})
+	both, err := k.run.ListContainerStats(k.ctx, &cri.ListContainerStatsRequest{Filter: &cri.ContainerStatsFilter{PodSandboxId: id}})
+	must(k.t, err)
+	if len(both.Stats) != 2 {
+		k.t.Errorf("statistics of %d containers, want 2: %v", len(both.Stats), both.Stats)
+	}
+	host, err := os.Readlink("/proc/self/ns/net")
+	must(k.t, err)
+	if out := k.exec(b, "ls -l /proc/self/ns/net"); !strings.Contains(out, host) {
+		k.t.Errorf("the pod is not in the network of the host, %s: %s", host, out)
+	}
 	k.remove(id)
 }
 

@@ -146,7 +146,7 @@ func archive(t *testing.T, to, name string, layers [][]byte, cmd ...string) {
 	}
 	config := blob("application/vnd.oci.image.config.v1+json", text(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Cmd": append([]string{"/bin/sh"}, cmd...), "Env": []string{"PATH=/bin"}},
+		"config": map[string]any{"Cmd": append([]string{"/bin/sh"}, cmd...), "Env": []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": ids},
 	}))
 	manifest := blob("application/vnd.oci.image.manifest.v1+json", text(map[string]any{

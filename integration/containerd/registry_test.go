@@ -77,7 +77,7 @@ func readArchive(t *testing.T, file string) (blobs map[string]string, ix index) 
 // their parents afterwards, keep their deletions. The capability "rebase" says
 // so.
 func TestParallelUnpack(t *testing.T) {
-	s := newStand(t, modern, true)
+	s := newStand(t, modern)
 	layers := testLayers(t)
 	file := s.path("image.tar")
 	archive(t, file, image, layers)

@@ -1,11 +1,16 @@
 package containerd
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,10 +26,14 @@ type stand struct {
 	bin                  string // containerd's programs
 	daemon               string // ours
 	dir                  string
-	modern               bool   // containerd 2
-	more                 string // configuration of containerd beyond what is printed
-	ns                   string // containerd's namespace, when it isn't the stand's own
+	release              release
+	inside               []string                  // the command that enters the namespaces of a rootless containerd
+	more                 string                    // configuration of containerd beyond what is printed
+	edit                 func(block string) string // what is printed is not what is in force
+	ns                   string                    // containerd's namespace, when it isn't the stand's own
 	daemonP, containerdP *process
+	logLevel             string // of our daemon; else debug
+	peerPID              int    // of the snapshotter that ours is measured beside
 }
 
 // process is a daemon of the stand.
@@ -33,10 +42,14 @@ type process struct {
 	log string
 }
 
-func newStand(t *testing.T, b brought, isModern bool, set ...func(*stand)) *stand {
+func newStand(t *testing.T, b brought, set ...func(*stand)) *stand {
 	t.Helper()
-	u := needs(t)
-	s := &stand{t: t, user: u, modern: isModern, bin: b.dir(t), daemon: harness.Build(t, "./cmd/containerd-plyfs-grpc"), dir: u.Dir(t)}
+	return newStandOf(t, needs(t), b, set...)
+}
+
+func newStandOf(t *testing.T, u *harness.User, b brought, set ...func(*stand)) *stand {
+	t.Helper()
+	s := &stand{t: t, user: u, release: b.release, bin: b.dir(t), daemon: harness.Build(t, "./cmd/containerd-plyfs-grpc"), dir: u.Dir(t)}
 	for _, fn := range set {
 		fn(s)
 	}
@@ -65,7 +78,8 @@ func (s *stand) flags() []string {
 // command is one of the user's, with the programs of this stand first.
 func (s *stand) command(name string, args ...string) *exec.Cmd {
 	s.t.Helper()
-	cmd := s.user.Command(s.t, name, args...)
+	line := append(slices.Clone(s.inside), append([]string{name}, args...)...)
+	cmd := s.user.Command(s.t, line[0], line[1:]...)
 	for i, kv := range cmd.Env {
 		if strings.HasPrefix(kv, "PATH=") {
 			cmd.Env[i] = "PATH=" + s.bin + ":" + kv[len("PATH="):]
@@ -84,10 +98,27 @@ func (s *stand) start(name string, cmd *exec.Cmd) *process {
 	must(s.t, err)
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	must(s.t, cmd.Start())
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	err = errors.New("not started")
+	started := make(chan struct{})
+	starter() <- func() { err = cmd.Start(); close(started) }
+	<-started
+	must(s.t, err)
 	return p
 }
+
+// starter runs what starts daemons on a thread that stays: a daemon dies with
+// the thread that has started it, and containerd's mounts end threads.
+var starter = sync.OnceValue(func() chan func() {
+	ch := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for fn := range ch {
+			fn()
+		}
+	}()
+	return ch
+})
 
 // end ends a daemon and waits for it.
 func (p *process) end(sig syscall.Signal) {
@@ -100,7 +131,7 @@ func (p *process) end(sig syscall.Signal) {
 func (s *stand) startDaemon() {
 	s.t.Helper()
 	_ = os.Remove(s.path("p.sock"))
-	s.daemonP = s.start("plyfs", s.command(s.daemon, append(s.flags(), "--log-level", "debug")...))
+	s.daemonP = s.start("plyfs", s.command(s.daemon, append(s.flags(), "--log-level", cmp.Or(s.logLevel, "debug"))...))
 	s.eventually("our daemon serves", func() bool { _, err := os.Stat(s.path("p.sock")); return err == nil })
 }
 
@@ -109,12 +140,15 @@ func (s *stand) startContainerd() {
 	block, err := s.command(s.daemon, append([]string{"config", "containerd"}, s.flags()...)...).Output()
 	must(s.t, err)
 	// Keys of the file itself come before all tables.
+	if s.edit != nil {
+		block = []byte(s.edit(string(block)))
+	}
 	text := fmt.Sprintf("root = %q\nstate = %q\n%s\n[grpc]\n  address = %q\n", s.path("root"), s.path("c"), block, s.path("c.sock"))
-	if s.modern {
+	if s.release == two {
 		// Layers are unpacked beside each other and put together afterwards.
 		text += s.more + "[plugins.\"io.containerd.transfer.v1.local\"]\n  max_concurrent_unpacks = 4\n"
 	}
-	must(s.t, os.WriteFile(s.path("config.toml"), []byte(text), 0o600))
+	must(s.t, os.WriteFile(s.path("config.toml"), []byte(text), 0o644))
 	s.containerdP = s.start("containerd", s.command(s.bin+"/containerd", "--config", s.path("config.toml")))
 	s.eventually("containerd serves", func() bool {
 		return s.command(s.bin+"/ctr", "-a", s.path("c.sock"), "version").Run() == nil
@@ -184,6 +218,9 @@ func (s *stand) ctr(args ...string) string {
 // tryCtr gives the standard output; the other one is in the error.
 func (s *stand) tryCtr(args ...string) (string, error) {
 	s.t.Helper()
+	if s.inside != nil && args[0] == "run" { // there is no cgroup that is the user's
+		args = append([]string{"run", "--cgroup", "", "--cpu-shares", "0"}, args[1:]...)
+	}
 	cmd := s.command(s.bin+"/ctr", append([]string{"-a", s.path("c.sock")}, args...)...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -216,7 +253,9 @@ func (s *stand) mounted(snapshotter, key, parent string, fn func(dir string)) {
 		}
 	}
 	defer func() {
-		must(s.t, unix.Unmount(dir, 0))
+		if out, err := s.command("umount", dir).CombinedOutput(); err != nil {
+			s.t.Fatalf("umount: %v\n%s", err, out)
+		}
 		if out, err := s.tryCtr("snapshot", "--snapshotter", snapshotter, "rm", key); err != nil && !strings.Contains(err.Error(), "not found") {
 			s.t.Error(out, err) // containerd may collect what nothing refers to
 		}

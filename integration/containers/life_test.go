@@ -103,6 +103,39 @@ func TestCopy(t *testing.T) {
 	})
 }
 
+// TestCopyStopped: a container that has ended, or never started, is copied from
+// and to as one that runs, no link of it leads out, and it starts no program.
+func TestCopyStopped(t *testing.T) {
+	each(t, func(t *testing.T, p *person) {
+		p.sh(t, `
+			mkdir $LAYER/../vol; echo vol >$LAYER/../vol/f; echo keep >$LAYER/etc/kept; chmod 4640 $LAYER/etc/kept
+			$BIN run --name c $FLAGS -v $LAYER/../vol:/vol sh -c 'mkdir -p /d/e; echo one >/d/e/f; chmod 600 /d/e/f; ln -s /etc/shadow /d/l; ln -s / /up; ln -s ../../../../etc /out; rm /bin/sh'
+			mkdir $HOME/to; cd $HOME/to
+			$BIN cp c:/d .; [[ $(cat d/e/f) = one && $(stat -c %a d/e/f) = 600 && $(readlink d/l) = /etc/shadow ]]
+			$BIN cp c:/d - | tar t | grep -x d/e/f >/dev/null
+			$BIN cp c:/vol/f v; [[ $(cat v) = vol ]]
+			$BIN cp c:/out/kept k; [[ $(cat k) = keep ]]
+			no $BIN cp c:/up/../../../..$HOME/to/k . 2>$HOME/err; grep -q 'no such file' $HOME/err
+			echo two >name; $BIN cp name c:/new; $BIN cp name c:/d/; $BIN cp name c:/out/name; $BIN cp d c:/tmp; tar c name | $BIN cp - c:/tmp
+			[[ ! -e /etc/name && ! -e $LAYER/new ]]
+			for f in new d/name etc/name tmp/d/e/f tmp/name; do $BIN cp c:/$f - | tar xO; done >all; [[ $(cat all) = $'two\ntwo\ntwo\none\ntwo' ]]
+			no $BIN cp c:/nosuch . 2>$HOME/err; grep -q '^plyfs: .*no such file' $HOME/err
+			no $BIN cp name c:/nosuch/x 2>$HOME/err; grep -q '^plyfs: in the container: .*no such file' $HOME/err
+			[[ $($BIN inspect -f '{{.State.Status}} {{.State.ExitCode}}' c) = 'exited 0' ]]
+			$BIN rm c >/dev/null
+			# Read-only means it here, too.
+			$BIN run --name c --read-only $FLAGS true
+			no $BIN cp name c:/new 2>$HOME/err; grep -qi 'read-only' $HOME/err; $BIN cp c:/etc/kept k2; [[ $(cat k2) = keep ]]
+			$BIN rm c >/dev/null
+			# Never started: the command is missing.
+			rc=0; $BIN run --name c $FLAGS nosuch 2>/dev/null || rc=$?; [[ $rc = 127 ]]
+			$BIN cp name c:/new; $BIN cp c:/new got; [[ $(cat got) = two ]]; $BIN rm c >/dev/null
+			$BIN run --name c --rootfs $LAYER --net none `+p.flags+` true
+			$BIN cp name c:/tmp/new; [[ $(cat $LAYER/tmp/new) = two ]]; rm $LAYER/tmp/new; $BIN rm c >/dev/null
+			cd; rm -r to`)
+	})
+}
+
 // TestLogRotation: a log has an end.
 func TestLogRotation(t *testing.T) {
 	p := newPerson(t, "subids")

@@ -28,6 +28,14 @@ func each(t *testing.T, test func(t *testing.T, p *person)) {
 	}
 }
 
+// two is each for what differs between root and users only.
+func two(t *testing.T, test func(t *testing.T, p *person)) {
+	t.Helper()
+	for _, name := range []string{"root", "subids"} {
+		t.Run(name, func(t *testing.T) { test(t, newPerson(t, name)) })
+	}
+}
+
 func newPerson(t *testing.T, name string) *person {
 	t.Helper()
 	p := &person{name: name}

@@ -12,15 +12,21 @@ func withAttack(t *testing.T, p *person) {
 }
 
 // TestOwnProgramIsSealed_CVE_2019_5736: a payload, or what is executed into a
-// container, can be this very program; nobody can write to it.
+// container, can be this very program; nobody can write to it. That is so by the
+// program's owner, or by a copy where the program is the user's own.
 func TestOwnProgramIsSealed_CVE_2019_5736(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		p.sh(t, `ln -s /proc/self/exe $LAYER/bin/me; sha256sum $BIN >$HOME/sum`)
 		p.prints(t, `$RUN me version | cut -d' ' -f1; $RUN --entrypoint /proc/self/exe version | cut -d' ' -f1`, "plyfs\nplyfs")
-		p.prints(t, `
-			$RUND --name v --cap-add SYS_PTRACE sh -c 'while :; do for f in /proc/[0-9]*/exe; do case $(readlink $f) in *plyfs*) echo x >$f && echo written;; esac; done; done 2>/dev/null' >/dev/null
+		for _, own := range []string{"", "install -m 0755 $BIN $HOME/plyfs; RUND=${RUND/$BIN/$HOME/plyfs}; BIN=$HOME/plyfs; sha256sum $BIN >$HOME/sum;"} {
+			p.prints(t, own+`
+			stat -c %a $BIN >$HOME/mode
+			$RUND --name v --cap-add SYS_PTRACE --cap-add SYS_ADMIN --cap-add DAC_READ_SEARCH sh -c 'while :; do for f in /proc/[0-9]*/exe; do case $(readlink $f) in *plyfs*)
+				echo x >$f && echo written; chmod 4777 $f; mount --bind $f /tmp && echo mounted;; esac; done; done 2>/dev/null' >/dev/null
 			for i in 1 2 3 4 5; do $BIN exec v me version >/dev/null; done
-			$BIN logs v; $BIN rm -f v >/dev/null; sha256sum -c --quiet $HOME/sum && rm $HOME/sum`, "")
+			$BIN logs v; $BIN rm -f v >/dev/null; sha256sum -c --quiet $HOME/sum; stat -c %a $BIN | cmp $HOME/mode
+			rm -f $HOME/sum $HOME/mode $HOME/plyfs`, "")
+		}
 	})
 }
 

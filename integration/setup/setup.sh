@@ -12,10 +12,18 @@ needs=(
 	newuidmap:uidmap mmdebstrap:mmdebstrap busybox:busybox-static
 	getfattr:attr getfacl:acl setcap:libcap2-bin sqlite3:sqlite3
 	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux script:bsdutils
-	pasta:passt pgrep:procps
+	pasta:passt pgrep:procps rootlesskit:rootlesskit nsenter:util-linux
+	systemctl:systemd systemd-analyze:systemd dbus-daemon:dbus-daemon
+	bwrap:bubblewrap strace:strace
 )
 user=plytest
-quiet=${1:-}
+quiet=
+for arg in "$@"; do
+	case $arg in
+	-q) quiet=-q ;;
+	vm) needs+=(qemu-system-x86_64:qemu-system-x86 cpio:cpio) ;; # make test-vm
+	esac
+done
 
 say() { echo "setup: $*"; }
 missing_packages() {

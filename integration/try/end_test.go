@@ -3,13 +3,10 @@ package try
 import (
 	"bytes"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/integration/harness"
 )
@@ -91,7 +88,7 @@ func TestQuestion(t *testing.T) {
 // answer runs a sandbox on a terminal of its own and types when it is asked.
 func answer(t *testing.T, h *home, text string) string {
 	t.Helper()
-	master, slave := terminal(t)
+	master, slave := harness.Terminal(t)
 	defer master.Close()
 	cmd := h.Command(t, harness.Binary(t), "try", "--", "sh", "-c", "stty -echo; tty >/dev/null && echo one >f")
 	cmd.Dir = h.dir
@@ -142,27 +139,6 @@ func answer(t *testing.T, h *home, text string) string {
 	return ""
 }
 
-// terminal makes a pseudo terminal.
-func terminal(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return master, slave
-}
-
 // TestKilledCommit kills a commit at each of its steps: a file is the old one or
 // the new one, and the next commit finishes the work.
 func TestKilledCommit(t *testing.T) {
@@ -181,4 +157,34 @@ try --keep --name k -- sh -c 'for i in $(seq 200); do echo new >p/$i; done'`)
 		h.run(`test -z "$(cat p/* | grep -vx -e old -e new)"; test "$(ls p | wc -l)" = 200`)
 	}
 	h.run(`plyfs commit --to-host -q k; test "$(cat p/* | sort -u)" = new; test "$(ls -A p | wc -l)" = 200; same "$(plyfs diff k)" ""; plyfs discard k`)
+}
+
+// TestKilledStages kills plyfs try at each stage of its start: what is left is
+// listed, tells what it is, and can be gone on in or removed.
+func TestKilledStages(t *testing.T) {
+	each(t, func(t *testing.T, h *home) {
+		h.run(`
+for point in create.made create.written create.entered try.created try.taken try.viewed \
+	start.stage start.recorded start.grouped start.told start.payload start.stored stage.init stage.serve init.step init.ready end.reaped end.stored; do
+	command="touch g"; [ $point = start.told ] || [ $point = start.payload ] || [ $point = end.reaped ] || [ $point = end.stored ] || command="sleep 1000"
+	rc=0; PLYFS_FAIL=$point:kill timeout 60 $BIN try --keep --name k -- $command </dev/null >.log 2>&1 || rc=$?
+	test $rc = 137 || test $rc = 125 || { echo "$point: code $rc"; cat .log; exit 1; }
+	n=$(plyfs ps -aq | wc -l)
+	case $point in
+	create.made|create.written) test $n = 0 ;;
+	create.entered|try.created)
+		test $n = 1; fails plyfs discard k; has 'never made to its end.*plyfs rm k' .out; plyfs rm k ;;
+	stage.*|init.step) test $n = 0; has '^plyfs: ' .log ;; # nothing ran: it is gone again
+	*)
+		test $n = 1
+		for i in $(seq 100); do plyfs diff k >.log 2>&1 && break; sleep 0.05; done; plyfs diff k >.log
+		[ $point != end.stored ] || has "^A $H/g" .log
+		same "$(try --keep --name k -- echo on)" on
+		plyfs discard k ;;
+	esac
+	test -z "$(plyfs ps -aq)"; rm -rf .data/containers/.[0-9a-f]*; test -z "$(ls -A .data/containers)"
+done
+test ! -e g
+`)
+	})
 }

@@ -126,6 +126,39 @@ plyfs discard o
 `)
 }
 
+// TestExecOwners: what is executed into a sandbox of one id gives files away as
+// its first command does, on a terminal and without one.
+func TestExecOwners(t *testing.T) {
+	require.Tool(t, "script")
+	h := newHome(t, harness.Unprivileged(t))
+	h.run(`
+mkdir ctl; mkfifo ctl/ready; exec 4<>ctl/ready
+$BIN try --keep --name x --rw ctl -- sh -c 'echo >ctl/ready; sleep 1000' </dev/null >/dev/null 2>&1 &
+trap 'kill $! 2>/dev/null || true' EXIT
+read -t 60 x <&4
+same "$($BIN exec x id -u </dev/null)" 0
+$BIN exec -w $H x sh -c 'echo x >f; chown 12:34 f; umask 022; mknod n c 1 3; su nobody -s /bin/sh -c true; mkdir d; (cd d; chown 77 .)' </dev/null
+rc=0; $BIN exec x sh -c 'exit 7' </dev/null || rc=$?; same $rc 7
+rc=0; $BIN exec x sh -c 'kill -9 $$' </dev/null || rc=$?; same $rc 137
+rc=0; $BIN exec x nosuch </dev/null 2>/dev/null || rc=$?; same $rc 127
+script -qec "$BIN exec -it x sh -c 'tty; : </dev/tty && echo controlled; touch $H/g; chown 5:6 $H/g && echo given'" /dev/null </dev/null >out
+has controlled out; has given out
+# Who executed it is killed: it ends as well.
+$BIN exec x sleep 999 </dev/null & e=$!
+until $BIN top x | has 'sleep 999'; do sleep 0.05; done
+kill -9 $e; wait $e || true
+for i in $(seq 100); do $BIN top x | has 'sleep 999' || break; sleep 0.05; done
+if $BIN top x | has 'sleep 999'; then exit 1; fi
+json() { plyfs diff --format json x $H/$1 | tr -d ' \n'; }
+json f | has '"uid":12,"gid":34'
+json g | has '"uid":5,"gid":6'
+json d | has '"uid":77'
+json n | has '"type":"char"'
+kill %1; wait || true
+plyfs discard x
+`)
+}
+
 // TestSynced: what a program in a running sandbox has written through a shared
 // mapping is in its diff.
 func TestSynced(t *testing.T) {
@@ -149,4 +182,50 @@ kill $!; wait $! || true
 plyfs discard s
 `)
 	})
+}
+
+// TestLimits: limits and time of a sandbox, its directory and environment.
+func TestLimits(t *testing.T) {
+	h := newHome(t, harness.Root(t))
+	h.run(`
+rc=0; plyfs try --discard -m 32m -- dd if=/dev/zero of=/dev/null bs=96M count=1 >.out 2>&1 || rc=$?; same $rc 137
+try --discard --pids-limit 6 -- sh -c 'for i in $(seq 30); do sleep 0.2 & done; wait' || true; has -i fork .err
+for n in 1 2 3; do same "$(try --discard --pids-limit $n -- echo fine)" fine; done
+try --discard --cpus 0.5 -- true
+same "$(X=1 try --discard -w /usr -e X -e Y=2 -e Z -- sh -c 'pwd; echo $X$Y${Z-none}')" "/usr
+12none"
+`)
+}
+
+// TestCopySandbox: cp works on a sandbox whether something runs in it or not,
+// and not while somebody works on it.
+func TestCopySandbox(t *testing.T) {
+	each(t, func(t *testing.T, h *home) {
+		h.run(`
+echo host >f
+try --keep --name c -- sh -c 'echo inside >f; mkdir d; echo x >d/x'
+plyfs cp c:$H/f out; same "$(cat out f)" "inside
+host"
+plyfs cp c:$H/d - | tar t | hasx d/x
+echo back >in; plyfs cp in c:$H/d/in; plyfs diff --name-only c $H/d | hasx $H/d/in
+same "$(try --keep --name c -- cat d/in)" back
+fails plyfs cp c:$H/.data .
+test ! -e d; plyfs discard c
+`)
+	})
+}
+
+// TestRootCommits: what a user may not put on the host, root may, and the user
+// is told how.
+func TestRootCommits(t *testing.T) {
+	root := harness.Root(t)
+	h := newHome(t, harness.Unprivileged(t))
+	root.Run(t, `cd $H; mkdir closed; chmod 755 closed; echo old >closed/f`, "H="+h.dir)
+	h.run(`
+try --keep --name r -- sh -c 'echo new >closed/f; echo n >closed/n'
+fails plyfs commit --to-host r
+has "root may do it: sudo plyfs --root $H/.data commit --to-host r" .out
+same "$(cat closed/f)" old`)
+	root.Run(t, `$BIN --root $H/.data commit --to-host -q r; test "$(cat $H/closed/f $H/closed/n)" = "$(printf 'new\nn')"; test "$(stat -c %U $H/closed/f)" = root`, "H="+h.dir)
+	h.run(`same "$(plyfs diff r)" ""; plyfs discard r`)
 }

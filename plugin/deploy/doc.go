@@ -1,4 +1,5 @@
-// Package deploy holds what puts the snapshotter onto machines: systemd units
-// and a Kubernetes DaemonSet. Its tests check them against the program: flags,
-// paths and the keys of containerd's configuration.
+// Package deploy holds what puts the snapshotter onto machines, and takes it
+// away again: systemd units, a Kubernetes DaemonSet with its image, and a
+// script. Its test has systemd read the units; integration/containerd runs all
+// of it on a node.
 package deploy

@@ -10,7 +10,9 @@
 //	watch  ------------------------------> a connection that stays: its end
 //	                                       tells either that the other is gone
 //	mount{dir, options} -----------------> opens layers, mounts, serves
-//	usage, files, counts ----------------> asks the union of a mount
+//	table -------------------------------> passes the memory that it counts in:
+//	                                       usage is read there
+//	serves, files, counts ---------------> asks the union of a mount
 //	umount2(dir)                           sees that its mount is gone,
 //	gone{dir} ---------------------------> answers when the layers are closed
 //	(killed, started again)                goes on

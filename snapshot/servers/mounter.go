@@ -22,7 +22,8 @@ func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
 		return err
 	}
 	r := Request{Op: OpMount, Dir: dir, Options: o.String()}
-	if _, err = slowly(ctx, s, r); err != nil {
+	made, err := slowly(ctx, s, r)
+	if err != nil {
 		p.mu.Lock()
 		s.mounts--
 		p.mu.Unlock()
@@ -32,8 +33,12 @@ func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
 		}
 		return err
 	}
+	at := place{peer: s}
+	if len(made.Slots) > 0 {
+		at.slot = made.Slots[0]
+	}
 	p.mu.Lock()
-	p.where[dir] = s
+	p.where[dir] = at
 	p.mu.Unlock()
 	return nil
 }
@@ -64,13 +69,17 @@ func (p *Pool) Unmount(ctx context.Context, dir string) error {
 		return err
 	}
 	p.mu.Lock()
-	s := p.where[dir]
+	s := p.where[dir].peer
 	delete(p.where, dir)
 	if s != nil {
 		s.mounts--
 	}
 	p.mu.Unlock()
-	if s == nil || boundElsewhere(dir) {
+	if s == nil {
+		return nil
+	}
+	defer p.retire(s)
+	if boundElsewhere(dir) {
 		return nil
 	}
 	_, err := slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
@@ -109,9 +118,8 @@ func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
 	served := map[string]bool{}
 	for _, s := range p.all() {
 		r, err := s.quick.ask(Request{Op: OpList})
-		if err != nil && p.has(s) && errors.Is(err, os.ErrDeadlineExceeded) {
-			// It lives: its mounts are not to be replaced.
-			return nil, fmt.Errorf("the server process %d of mounts does not answer: if it is stopped, continue or kill it", s.pid)
+		if p.hangs(s, err) {
+			return nil, errStopped(s)
 		}
 		if err != nil {
 			continue // it is ending; watch sees it too
@@ -121,6 +129,34 @@ func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
 		}
 	}
 	return served, ctx.Err()
+}
+
+// Serves says whether dir is mounted and served. Of a directory that nothing
+// was mounted on nobody is asked.
+func (p *Pool) Serves(ctx context.Context, dir string) (bool, error) {
+	s := p.at(dir)
+	if s == nil {
+		return false, ctx.Err()
+	}
+	r, err := s.quick.ask(Request{Op: OpServes, Dir: dir})
+	if isServer(err) { // from before the word
+		all, err := p.Served(ctx)
+		return all[dir], err
+	}
+	if p.hangs(s, err) {
+		return false, errStopped(s)
+	}
+	return err == nil && r.OK, ctx.Err()
+}
+
+// hangs says that a server lives and doesn't answer: its mounts are not to be
+// replaced.
+func (p *Pool) hangs(s *peer, err error) bool {
+	return err != nil && p.has(s) && errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func errStopped(s *peer) error {
+	return fmt.Errorf("the server process %d of mounts does not answer: if it is stopped, continue or kill it", s.pid)
 }
 
 func (p *Pool) all() []*peer {
@@ -142,14 +178,23 @@ func (p *Pool) has(s *peer) bool {
 func (p *Pool) at(dir string) *peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.where[dir]
+	return p.where[dir].peer
 }
 
-// Usage asks the server of dir.
+// Usage reads what the server of dir counts; only a mount beyond its table is
+// asked for.
 func (p *Pool) Usage(_ context.Context, dir string) (snapshot.Usage, bool, error) {
-	s := p.at(dir)
+	p.mu.Lock()
+	at := p.where[dir]
+	s := at.peer
 	if s == nil {
+		p.mu.Unlock()
 		return snapshot.Usage{}, false, nil
+	}
+	bytes, inodes, known, ok := s.table.read(at.slot)
+	p.mu.Unlock()
+	if ok {
+		return snapshot.Usage{Bytes: bytes, Inodes: inodes}, known, nil
 	}
 	r, err := s.quick.ask(Request{Op: OpUsage, Dir: dir})
 	if err != nil {
@@ -195,7 +240,9 @@ func (p *Pool) Counts() Counts {
 // copied the pages and forgot them). A close of a file waits for that file,
 // and gives the error of its writes; nothing is sent for it that isn't dirty.
 // Which files it may concern is what the server knows: those of the upper
-// layer that the kernel holds.
+// layer that the kernel holds. One that is still to be copied up is among them
+// by then: syncfs does wait for the times that the kernel sends behind the data,
+// and they wait for the copy-up.
 func (p *Pool) Sync(ctx context.Context, dir string) error {
 	s := p.at(dir)
 	if s == nil {

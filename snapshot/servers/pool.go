@@ -28,8 +28,14 @@ type Pool struct {
 
 	mu      sync.Mutex
 	servers map[string]*peer // by socket
-	where   map[string]*peer // by mount point
+	where   map[string]place // by mount point
 	closed  bool
+}
+
+// place is where a mount is served and counted.
+type place struct {
+	*peer
+	slot SlotRef
 }
 
 // peer is a server process.
@@ -37,8 +43,10 @@ type peer struct {
 	socket  string
 	version string
 	pid     int
+	watched *conn     // tells of its end
 	quick   quickConn // for what is answered at once
 	mounts  int       // protected by Pool.mu
+	table   *Table    // protected by Pool.mu; nil when the server has none or is gone
 }
 
 // Config is how a Pool makes server processes.
@@ -66,7 +74,7 @@ func NewPool(c Config) (*Pool, error) {
 		version: c.Version,
 		lost:    make(chan struct{}, 1),
 		servers: map[string]*peer{},
-		where:   map[string]*peer{},
+		where:   map[string]place{},
 	}
 	p.start = func(l *os.File) error { return startServer(c, l) }
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
@@ -81,6 +89,9 @@ func NewPool(c Config) (*Pool, error) {
 			p.Close()
 			return nil, fmt.Errorf("server process on %s does not answer: %w", s, err)
 		}
+	}
+	for _, s := range p.all() {
+		p.retire(s)
 	}
 	return p, nil
 }
@@ -148,20 +159,29 @@ func (p *Pool) connect(socket string) error {
 	if err == nil {
 		list, err = c.ask(Request{Op: OpList})
 	}
+	var table *Table
+	if err == nil {
+		table, err = askTable(socket)
+	}
 	var watch *conn
 	if err == nil {
 		watch, err = dial(socket)
 	}
 	if err != nil {
 		_ = c.c.Close()
+		table.unmap()
 		return err
 	}
-	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs)}
-	s.quick.socket, s.quick.c = socket, c
+	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs), table: table}
+	s.quick.socket, s.quick.c, s.watched = socket, c, watch
 	p.mu.Lock()
 	p.servers[socket] = s
-	for _, d := range list.Dirs {
-		p.where[d] = s
+	for i, d := range list.Dirs {
+		at := place{peer: s}
+		if i < len(list.Slots) {
+			at.slot = list.Slots[i]
+		}
+		p.where[d] = at
 	}
 	p.mu.Unlock()
 	go p.watch(s, watch)
@@ -176,15 +196,19 @@ func (p *Pool) watch(s *peer, c *conn) {
 	delete(p.servers, s.socket)
 	left := 0
 	for d, at := range p.where {
-		if at == s {
+		if at.peer == s {
 			delete(p.where, d)
 			left++
 		}
 	}
 	closed := p.closed
+	s.table.unmap()
+	s.table = nil
 	p.mu.Unlock()
 	s.quick.close()
-	_ = os.Remove(s.socket)
+	if !closed { // then it is we who have let go
+		_ = os.Remove(s.socket)
+	}
 	if left > 0 && !closed {
 		p.tellLost()
 	}
@@ -204,6 +228,7 @@ func (p *Pool) Close() {
 	p.mu.Unlock()
 	for _, s := range p.all() {
 		s.quick.close()
+		_ = s.watched.c.Close()
 	}
 }
 
@@ -230,7 +255,7 @@ func (p *Pool) choose() *peer {
 	defer p.mu.Unlock()
 	var best *peer
 	for _, s := range p.servers {
-		if (p.version == "" || s.version == p.version) && s.mounts < p.max && (best == nil || s.mounts > best.mounts) {
+		if p.takes(s) && (best == nil || s.mounts > best.mounts) {
 			best = s
 		}
 	}

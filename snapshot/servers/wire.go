@@ -17,7 +17,9 @@ const (
 	OpHello  = "hello"  // who is there
 	OpMount  = "mount"  // Dir, Options
 	OpList   = "list"   // the mounts
-	OpUsage  = "usage"  // Dir
+	OpServes = "serves" // Dir: whether its mount is there and served
+	OpTable  = "table"  // a descriptor of the table that mounts are counted in
+	OpUsage  = "usage"  // Dir, of a mount that has no slot in it
 	OpFiles  = "files"  // Dir: regular files of the upper that the kernel knows
 	OpGone   = "gone"   // Dir: wait until its layers are closed, at most Wait
 	OpCounts = "counts" // FUSE requests by kind, of all mounts
@@ -36,6 +38,7 @@ type Response struct {
 	Version string            `json:",omitempty"`
 	PID     int               `json:",omitempty"`
 	Dirs    []string          `json:",omitempty"`
+	Slots   []SlotRef         `json:",omitempty"` // of Dirs, or of what was mounted
 	Files   [][]byte          `json:",omitempty"` // names are bytes, not text
 	OK      bool              `json:",omitempty"`
 	Bytes   int64             `json:",omitempty"`

@@ -12,7 +12,9 @@ import (
 
 // Config is the configuration file. What it doesn't name has its default.
 type Config struct {
-	Try TryConfig `toml:"try"`
+	// Root is where containers are kept; "" is the place for that.
+	Root string    `toml:"root"`
+	Try  TryConfig `toml:"try"`
 
 	// File is where it was read from, "" for the defaults.
 	File string `toml:"-"`
@@ -28,7 +30,11 @@ type TryConfig struct {
 // `plyfs config default` prints, and what LoadConfig starts from.
 const DefaultConfig = `# plyfs configuration; this is the default. It is read from
 # $PLYFS_CONFIG, else $XDG_CONFIG_HOME/plyfs/config.toml (~/.config/plyfs/config.toml);
-# for root from /etc/plyfs/config.toml.
+# for root from /etc/plyfs/config.toml. --config FILE before the verb names another.
+
+# Where containers and sandboxes are kept, an absolute path. "" is /var/lib/plyfs for
+# root, else $XDG_DATA_HOME/plyfs (~/.local/share/plyfs). PLYFS_ROOT and --root win.
+root = ""
 
 [try]
 # Paths that are not there in a sandbox of plyfs try: absolute, or below ~/.
@@ -74,6 +80,26 @@ func configFile() (name string, asked bool) {
 		return "", false
 	}
 	return filepath.Join(dir, "plyfs", "config.toml"), false
+}
+
+// ConfiguredRoot is the Root of the configuration file, if there is one. It
+// costs a start of a container nothing where there is none.
+func ConfiguredRoot() (string, error) {
+	name, asked := configFile()
+	if name == "" {
+		return "", nil
+	}
+	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) && !asked {
+		return "", nil
+	}
+	c, err := LoadConfig()
+	if err != nil {
+		return "", err
+	}
+	if c.Root != "" && !filepath.IsAbs(c.Root) {
+		return "", fmt.Errorf("%s: root: %q is not an absolute path", c.File, c.Root)
+	}
+	return c.Root, nil
 }
 
 // LoadConfig reads the configuration. A key that plyfs doesn't have is an error:

@@ -51,6 +51,20 @@ func (s Spec) Getopt(args []string, unknown func(arg string) error) (flags []Fla
 	return flags, rest, nil
 }
 
+// Takes says how many of the first arguments are one long flag of the Spec with
+// its value, 0 when they aren't.
+func (s Spec) Takes(args []string) int {
+	name, ok := strings.CutPrefix(args[0], "--")
+	name, _, joined := strings.Cut(name, "=")
+	switch {
+	case !ok || !slices.Contains(s.Long, name+"="):
+		return 0
+	case joined:
+		return 1
+	}
+	return min(2, len(args))
+}
+
 func (s Spec) long(arg string, args []string, unknown func(string) error) ([]Flag, []string, error) {
 	name, value, has := strings.Cut(arg[2:], "=")
 	switch {

@@ -117,3 +117,14 @@ func TestVersionString(t *testing.T) {
 		t.Errorf("%q", v)
 	}
 }
+
+func TestTakes(t *testing.T) {
+	spec := Spec{Short: "o:", Long: []string{"root=", "debug"}}
+	for args, want := range map[string]int{
+		"--root d run": 2, "--root=d run": 1, "--root": 1, "--debug x": 0, "run --root d": 0, "-o x": 0, "--": 0, "--roots d": 0,
+	} {
+		if got := spec.Takes(strings.Fields(args)); got != want {
+			t.Errorf("%s: %d, want %d", args, got, want)
+		}
+	}
+}

@@ -26,13 +26,23 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == operateWord {
+		if err := operate(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "daemon:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
+
+// perServer is how many mounts share a server process here.
+const perServer = 16
 
 // newPool makes a pool that keeps its sockets in state.
 func newPool(state string) (*servers.Pool, error) {
 	return servers.NewPool(servers.Config{
-		State: state, MountsPerServer: 16,
+		State: state, MountsPerServer: perServer,
 		Program: "/proc/self/exe", Args: []string{"mountd.test", serveWord},
 	})
 }

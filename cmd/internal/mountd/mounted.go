@@ -3,11 +3,13 @@ package mountd
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
+	"github.com/plyfs/plyfs/snapshot/servers"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,8 +18,15 @@ type mounted struct {
 	dir    string
 	dev    uint64
 	tree   *union.FS
+	slot   servers.SlotRef
 	server *fusefs.Server
-	done   chan struct{} // closed when the layers are closed
+
+	// use is held by whoever asks the tree something beside FUSE requests, so
+	// that it isn't closed meanwhile.
+	use    sync.RWMutex
+	closed bool // protected by use
+
+	done chan struct{} // closed when the layers are closed
 }
 
 // afterlife is how long the server of an earlier mount with the same work
@@ -25,54 +34,72 @@ type mounted struct {
 const afterlife = 5 * time.Second
 
 // mount mounts a union on dir, and answers when it can be used.
-func (s *server) mount(dir, options string) error {
+func (s *server) mount(dir, options string) (*mounted, error) {
 	if old := s.find(dir); old != nil {
 		// Detached by somebody, and in use still: both are served.
 		if old.onTop() {
-			return fmt.Errorf("%s is mounted already", dir)
+			return nil, fmt.Errorf("%s is mounted already", dir)
 		}
 	}
 	o, _, err := layer.Parse([]string{options}, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stack, err := layer.Open(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := stack.CheckMountPoint(dir); err != nil {
 		_ = stack.Close()
-		return err
+		return nil, err
 	}
 	stack.AwaitIdle(afterlife)
 	m := &mounted{dir: dir, done: make(chan struct{})}
-	if m.tree, err = union.New(stack, o); err != nil {
-		return err
+	if m.tree, err = s.bases.New(stack, o); err != nil {
+		return nil, err
 	}
-	m.tree.CountUsage()
+	s.count(m)
 	fd, err := fusefs.Mount(dir, o, s.userNS)
 	if err != nil {
-		return errors.Join(err, m.tree.Close())
+		return nil, errors.Join(err, s.closeTree(m))
 	}
 	m.server = fusefs.NewServer(fd, m.tree, fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log})
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
 	if err := m.server.WaitReady(); err != nil {
 		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		return errors.Join(err, <-ended, m.tree.Close())
+		return nil, errors.Join(err, <-ended, s.closeTree(m))
 	}
 	m.dev = mountDev(dir)
 	s.mu.Lock()
 	s.mounts[dir] = m
 	s.mu.Unlock()
 	go s.attend(m, ended)
-	return nil
+	return m, nil
+}
+
+// count has a mount counted where the daemon reads it.
+func (s *server) count(m *mounted) {
+	var c union.Counters
+	if slot, ref := s.table.Take(); slot != nil {
+		m.slot, c = ref, union.Counters{Bytes: &slot.Bytes, Inodes: &slot.Inodes, Known: &slot.Known}
+	}
+	m.tree.CountUsage(c)
+}
+
+func (s *server) closeTree(m *mounted) error {
+	m.use.Lock()
+	m.closed = true
+	err := m.tree.Close()
+	m.use.Unlock()
+	s.table.Give(m.slot)
+	return err
 }
 
 // attend waits for the end of a mount.
 func (s *server) attend(m *mounted, ended <-chan error) {
 	err := <-ended
-	if e := m.tree.Close(); err == nil {
+	if e := s.closeTree(m); err == nil {
 		err = e
 	}
 	if err != nil {
@@ -111,16 +138,28 @@ func mountDev(dir string) uint64 {
 	return unix.Mkdev(sx.Dev_major, sx.Dev_minor)
 }
 
-func (m *mounted) usage() (bytes, inodes int64, ok bool) {
-	u, ok := m.tree.Usage()
-	return u.Bytes, u.Inodes, ok
+// using asks the tree something, unless it is closed.
+func (m *mounted) using(fn func()) bool {
+	m.use.RLock()
+	defer m.use.RUnlock()
+	if !m.closed {
+		fn()
+	}
+	return !m.closed
+}
+
+func (m *mounted) usage() (u union.Usage, ok bool) {
+	m.using(func() { u, ok = m.tree.Usage() })
+	return u, ok
 }
 
 // files are the regular files of the upper layer that the kernel may hold
 // unwritten data of.
-func (m *mounted) files() (names [][]byte) {
-	for name := range m.tree.UpperFiles() {
-		names = append(names, []byte(name))
-	}
-	return names
+func (m *mounted) files() (names [][]byte, ok bool) {
+	ok = m.using(func() {
+		for name := range m.tree.UpperFiles() {
+			names = append(names, []byte(name))
+		}
+	})
+	return names, ok
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -336,7 +337,7 @@ func TestForms(t *testing.T) {
 }
 
 // TestServerStopped: a server that doesn't answer is named, and its mounts are
-// left alone.
+// left alone. What they take is known without it: nobody is asked for that.
 func TestServerStopped(t *testing.T) {
 	if !inBox(t) {
 		return
@@ -348,7 +349,12 @@ func TestServerStopped(t *testing.T) {
 	if len(pids) != 1 {
 		t.Fatalf("%d server processes", len(pids))
 	}
+	write(t, m[0].Source+"/new", "new")
 	must(t, unix.Kill(pids[0], unix.SIGSTOP))
+	stopped(t, pids[0])
+	if u, err := w.Usage(ctx, "c"); err != nil || u.Inodes != 2 || u.Size == 0 {
+		t.Errorf("usage: %+v, %v", u, err)
+	}
 	_, err := w.Mounts(ctx, "c")
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("server process %d", pids[0])) {
 		t.Errorf("%v", err)
@@ -358,5 +364,27 @@ func TestServerStopped(t *testing.T) {
 	must(t, err)
 	if got := read(t, again[0].Source+"/f"); got != "base" || !reflect.DeepEqual(again, m) {
 		t.Errorf("afterwards: %q, %v", got, again)
+	}
+}
+
+// stopped waits for all threads of a process to have been stopped: on a busy
+// machine that takes until the one that got the signal runs.
+func stopped(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		running := 0
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, name := range threads {
+			text, _ := os.ReadFile(name)
+			if !strings.Contains(string(text), ") T ") {
+				running++
+			}
+		}
+		if running == 0 && len(threads) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d doesn't stop", pid)
+		}
 	}
 }

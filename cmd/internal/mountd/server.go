@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/sys"
+	"github.com/plyfs/plyfs/fs/union"
 	"github.com/plyfs/plyfs/snapshot/servers"
 )
 
@@ -26,6 +26,8 @@ const listenFD = 3
 type server struct {
 	log    *log.Logger
 	userNS bool
+	table  *servers.Table
+	bases  union.Bases // what the mounts know of the same lowers
 
 	mu      sync.Mutex
 	mounts  map[string]*mounted // by directory
@@ -46,8 +48,13 @@ func Serve(logger *log.Logger) error {
 	// The terminal's ^C and systemd's stop are for the daemon: containers go
 	// on. Who wants the mounts gone unmounts them.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	table, err := servers.NewTable()
+	if err != nil {
+		return err
+	}
 	s := &server{
 		log:    logger,
+		table:  table,
 		userNS: sys.InUserNamespace(),
 		mounts: map[string]*mounted{},
 		idle:   make(chan struct{}, 1),
@@ -112,7 +119,12 @@ func (s *server) converse(c net.Conn) {
 		if err != nil {
 			r.Err = err.Error()
 		}
-		if enc.Encode(r) != nil {
+		if q.Op == servers.OpTable {
+			err = s.table.Pass(c, r)
+		} else {
+			err = enc.Encode(r)
+		}
+		if err != nil {
 			return
 		}
 	}
@@ -124,9 +136,15 @@ func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 		r.Version, r.PID = cli.VersionString(), os.Getpid()
 		return r, nil
 	case servers.OpMount:
-		return r, s.mount(q.Dir, q.Options)
+		m, err := s.mount(q.Dir, q.Options)
+		if err == nil {
+			r.Slots = []servers.SlotRef{m.slot}
+		}
+		return r, err
 	case servers.OpList:
-		r.Dirs = s.list()
+		r.Dirs, r.Slots = s.list()
+		return r, nil
+	case servers.OpTable:
 		return r, nil
 	case servers.OpCounts:
 		r.Counts, r.Bytes = s.counts()
@@ -137,14 +155,18 @@ func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 	case servers.OpGone:
 		r.OK = m == nil || m.wait(q.Wait)
 		return r, nil
+	case servers.OpServes:
+		r.OK = m != nil && m.onTop()
+		return r, nil
 	case servers.OpUsage:
 		if m != nil {
-			r.Bytes, r.Inodes, r.OK = m.usage()
+			u, ok := m.usage()
+			r.Bytes, r.Inodes, r.OK = u.Bytes, u.Inodes, ok
 		}
 		return r, nil
 	case servers.OpFiles:
 		if m != nil {
-			r.Files, r.OK = m.files(), true
+			r.Files, r.OK = m.files()
 		}
 		return r, nil
 	}
@@ -157,17 +179,15 @@ func (s *server) find(dir string) *mounted {
 	return s.mounts[dir]
 }
 
-func (s *server) list() []string {
+func (s *server) list() (dirs []string, slots []servers.SlotRef) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	dirs := make([]string, 0, len(s.mounts))
 	for dir, m := range s.mounts {
 		if m.onTop() {
-			dirs = append(dirs, dir)
+			dirs, slots = append(dirs, dir), append(slots, m.slot)
 		}
 	}
-	slices.Sort(dirs)
-	return dirs
+	return dirs, slots
 }
 
 // counts sums the requests of all mounts, and the bytes that they copied up.
@@ -180,7 +200,7 @@ func (s *server) counts() (sum map[string]uint64, copied int64) {
 	s.mu.Unlock()
 	sum = map[string]uint64{}
 	for _, m := range all {
-		copied += m.tree.CopiedUp()
+		m.using(func() { copied += m.tree.CopiedUp() })
 		for k, n := range m.server.Counts() {
 			sum[k] += n
 		}

@@ -55,6 +55,16 @@ var Knowns = []Known{
 		Ops:  []Op{{Kind: opWrite, Path: "d/f", Len: 5, Tag: 'W'}, {Kind: opRename, Path: "d/g", To: "e/g"}, {Kind: opStat, Path: "d"}},
 	},
 	{
+		Name: "sgid without execution, written to from outside of the group",
+		Over: Setup{Lower: []Layer{{dir("d")}}},
+		Ops: []Op{
+			{Kind: opCreate, Path: "d/f", Mode: 0o2775, Umask: 0o077, Flags: unix.O_WRONLY, Len: 1, Tag: 'P'},
+			{Kind: opOpen, Path: "d/f", Slot: 1, Flags: unix.O_WRONLY},
+			{Kind: opHeldWrite, Slot: 1, Off: 1, Len: 4096, Tag: 'N', As: 1000},
+			{Kind: opStat, Path: "d/f"},
+		},
+	},
+	{
 		Name: "suid and sgid of a file that is written through a mapping",
 		Over: Setup{
 			Lower: []Layer{{suid("low"), dir("d"), suid("d/low")}},
