@@ -21,6 +21,9 @@ func (e *Env) alone(f func()) {
 			e.T.Errorf("unshare(CLONE_FS): %v", err)
 			return
 		}
+		// The process's first thread can't die: it is laid aside as it is,
+		// and what it stands on stays busy.
+		defer func() { _ = unix.Chdir("/") }()
 		f()
 	}()
 	<-done
