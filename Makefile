@@ -67,7 +67,7 @@ lint: ## formatting, vet, staticcheck, and the house rules
 	@$(GO) test -count=1 ./integration/house
 
 bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
-	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
+	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -index 'plyfs, index=bin/plyfs' -write docs/performance.md $(BENCH)
 
 bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
 	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd

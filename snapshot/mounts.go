@@ -192,7 +192,9 @@ func (s *Snapshotter) ensureLocked(ctx context.Context, r *record) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("mount point %s cannot be made: %w", dir, err)
 	}
-	if err := s.c.Mounter.Mount(ctx, dir, s.options(r)); err != nil {
+	o := s.options(r)
+	o.Index = s.indexFor(r)
+	if err := s.c.Mounter.Mount(ctx, dir, o); err != nil {
 		_ = os.Remove(dir)
 		if missing := s.layersThere(r); missing != nil {
 			return missing
@@ -200,6 +202,25 @@ func (s *Snapshotter) ensureLocked(ctx context.Context, r *record) error {
 		return fmt.Errorf("snapshot %s: %w", r.key, err)
 	}
 	return nil
+}
+
+// indexFor is the directory of the index file of r's parents: beside the top one,
+// so that it goes with it, and the same for all children. The server of the
+// first container on them makes the file behind its back; every server reads
+// it. What is mounted once, to unpack or to look at a layer on the way, has none made for it.
+func (s *Snapshotter) indexFor(r *record) string {
+	if len(r.ParentIDs) == 0 {
+		return ""
+	}
+	dir := s.index(r.ParentIDs[0])
+	if r.Kind == snapshots.KindActive && !r.wish.extract {
+		if err := os.Mkdir(dir, 0o700); err == nil || errors.Is(err, os.ErrExist) {
+			return dir
+		}
+	} else if _, err := os.Lstat(dir); err == nil {
+		return dir
+	}
+	return "" // everything works without
 }
 
 // layersThere names a layer whose directory is gone.

@@ -21,8 +21,8 @@ func ParseOptions(text string) (*layer.Options, error) {
 	// Without an upperdir every mount is read-only: that says nothing yet.
 	o.ReadOnly = slices.Contains(strings.Split(text, ","), "ro")
 	switch {
-	case len(o.Lower) > 0, o.Upper != "", o.Work != "":
-		return nil, errors.New("lowerdir, upperdir and workdir are the snapshotter's to choose")
+	case len(o.Lower) > 0, o.Upper != "", o.Work != "", o.Index != "":
+		return nil, errors.New("lowerdir, upperdir, workdir and index are the snapshotter's to choose")
 	case o.ReadOnly, o.Live, o.Debug, o.FSName != "", o.SizeLimit != 0, o.UIDMap != nil, o.GIDMap != nil:
 		return nil, errors.New("ro, live, debug, fsname, size_limit, uidmapping and gidmapping are not for all mounts: labels of a snapshot decide")
 	}

@@ -28,6 +28,7 @@ func (p paths) snapshot(id string) string   { return filepath.Join(p.snapshots()
 func (p paths) layer(id string) string      { return filepath.Join(p.snapshots(), id, "fs") }
 func (p paths) work(id string) string       { return filepath.Join(p.snapshots(), id, "work") }
 func (p paths) usage(id string) string      { return filepath.Join(p.snapshots(), id, "usage") }
+func (p paths) index(id string) string      { return filepath.Join(p.snapshots(), id, "index") }
 func (p paths) trash() string               { return filepath.Join(p.root, "trash") }
 func (p paths) trashed(id string) string    { return filepath.Join(p.trash(), id) }
 func (p paths) mountPoints() string         { return filepath.Join(p.state, "m") }

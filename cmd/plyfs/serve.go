@@ -64,11 +64,16 @@ func serve(r *request, h host) error {
 	}
 	h.layersOpen()
 	stack.AwaitIdle(afterlife)
-	tree, err := union.New(stack, r.options)
+	logger := log.New(out, program+": ", log.LstdFlags|log.Lmsgprefix)
+	var bases *union.Bases
+	if r.options.Index != "" {
+		bases = &union.Bases{Log: logger.Printf}
+	}
+	tree, err := bases.New(stack, r.options)
 	if err != nil {
 		return err
 	}
-	err = serveTree(r, h, tree, dir, out)
+	err = serveTree(r, h, tree, dir, out, logger)
 	if e := tree.Close(); err == nil {
 		err = e
 	}
@@ -76,7 +81,7 @@ func serve(r *request, h host) error {
 }
 
 // serveTree is serve with the union made and its mount point resolved.
-func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer) error {
+func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer, logger *log.Logger) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 	defer signal.Stop(signals)
@@ -86,7 +91,6 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer) er
 	if err != nil {
 		return err
 	}
-	logger := log.New(out, program+": ", log.LstdFlags|log.Lmsgprefix)
 	config := fusefs.Config{Options: r.options, UserNS: userNS, Log: logger}
 	if r.trace {
 		config.Trace = out

@@ -9,6 +9,12 @@
 // layer, top layer first, and then kept up to date by its owner for each change in the
 // upper layer.
 //
-// The package does no I/O and holds no locks: a Dir belongs to whoever holds
-// its directory's lock.
+// A File is the index of a whole stack of lowers that doesn't change any more,
+// with the attributes of everything in it (format.go): a Writer makes it, directory by
+// directory, and every process maps the same memory. Its Dirs are the mapping
+// itself, so they may be read and cloned, and not changed. What is read of a
+// File is checked first, whoever made it (check.go).
+//
+// The package touches no layer and holds no locks: a Dir belongs to whoever holds
+// its directory's lock, and a File never changes.
 package index

@@ -22,6 +22,9 @@ import (
 // Layers that are below one directory share a clone of the mount there: the end
 // of each has the kernel wait for all its CPUs, 0.1 ms a layer.
 func (s *Stack) Detach() {
+	if s.again {
+		return
+	}
 	tree, dir := s.cloneTogether()
 	for i := range s.Lower {
 		d := &s.Lower[i]

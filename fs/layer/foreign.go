@@ -25,7 +25,6 @@ var foreign = map[string]foreignOption{
 	"rootcontext": {of: ofVFS, why: selinux, context: true},
 	"seclabel":    {of: ofVFS, why: selinux, context: true},
 
-	"index":          {of: ofKernel, why: "hard links survive copy-up without it"},
 	"nfs_export":     {of: ofKernel, why: "a FUSE mount is exported by its node ids"},
 	"uuid":           {of: ofKernel, why: "a FUSE mount has no uuid"},
 	"verity":         {of: ofKernel, why: "digests of metadata-only files are not checked"},

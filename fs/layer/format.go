@@ -15,6 +15,7 @@ func (o *Options) String() string {
 	}
 	w.str("upperdir", o.Upper)
 	w.str("workdir", o.Work)
+	w.str("index", o.Index)
 	w.flag("ro", o.ReadOnly && o.Upper != "") // without an upper it goes without saying
 	w.str("uidmapping", formatIDMap(o.UIDMap))
 	w.str("gidmapping", formatIDMap(o.GIDMap))

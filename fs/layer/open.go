@@ -25,11 +25,17 @@ func Open(o *Options) (*Stack, error) {
 	case upper != "" && o.Work == "":
 		return nil, errors.New("upperdir needs a workdir: add workdir=DIR, an empty directory in the same filesystem as the upperdir, or mount with ro")
 	}
+	if o.Index != "" && o.Live {
+		return nil, errors.New("index and live exclude each other: what an index file tells must not change")
+	}
 	if err := roomForFDs(len(lower)); err != nil {
 		return nil, err
 	}
 	s := new(Stack)
 	err := s.open(lower, upper, o.Work)
+	if err == nil {
+		err = s.openIndex(o.Index)
+	}
 	if err == nil {
 		err = s.check(o.Live)
 	}
@@ -38,6 +44,17 @@ func Open(o *Options) (*Stack, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *Stack) openIndex(path string) error {
+	if path == "" {
+		return nil
+	}
+	d, err := openDir("index", path, unix.O_PATH)
+	if err == nil {
+		s.Index = &d
+	}
+	return err
 }
 
 func (s *Stack) open(lower []string, upper, work string) error {

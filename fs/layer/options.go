@@ -54,6 +54,7 @@ const (
 type Options struct {
 	Lower       []string // lowerdir, top first
 	Upper, Work string
+	Index       string // index: the directory of index files; "" = none is used
 
 	ReadOnly bool // ro, or no upperdir
 

@@ -23,13 +23,18 @@ type Stack struct {
 	Lower []Dir // top first; never empty
 	Upper *Dir  // nil when the mount is read-only
 	Work  *Dir  // nil when Upper is
+	Index *Dir  // of index files (O_PATH); nil when there is none
 
-	shelter int // mount namespace that the lowers are open in; 0 is none
+	again   bool // of the descriptors of another stack, whose mounts are as they should be
+	shelter int  // mount namespace that the lowers are open in; 0 is none
 }
 
 // Close closes all directories. It may be called twice.
 func (s *Stack) Close() error {
-	for _, d := range s.dirs() {
+	for _, d := range append(s.dirs(), s.Index) {
+		if d == nil {
+			continue
+		}
 		if d.FD >= 0 {
 			sys.Close(d.FD)
 			d.FD = -1

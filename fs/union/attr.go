@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -31,7 +32,15 @@ func (fs *FS) getAttr(id node.ID, a *Attr) syscall.Errno {
 
 // attrLocked fills a. Preconditions: fs.renameMu and the node's loc are held.
 func (fs *FS) attrLocked(i uint32, r *node.Rec, a *Attr) syscall.Errno {
-	if st := fs.baseStat(i, r); st != nil {
+	ix, ent := fs.baseNode(i, r)
+	if blk, known := inFile(ix, ent); known != nil {
+		var st sys.Stat
+		fs.statOf(known, r.Layer, &st)
+		fs.fillKnown(a, &st, r.Layer, blk, known)
+		fs.adjust(i, r, a)
+		return 0
+	}
+	if st := fs.baseStat(r, ix, ent); st != nil {
 		if e := fs.fill(a, st, r.Layer, at{}); e != 0 {
 			return e
 		}
@@ -90,6 +99,12 @@ func (fs *FS) adjust(i uint32, r *node.Rec, a *Attr) {
 
 // metaBlocks takes the block count of a metacopy file from its data.
 func (fs *FS) metaBlocks(i uint32, r *node.Rec, a *Attr) {
+	if _, known := inFile(fs.baseNode(i, r)); known != nil {
+		if known.Flags&index.Meta != 0 {
+			a.Blocks = known.Rdev
+		}
+		return
+	}
 	w, e := fs.whereIn(i, r, r.Data)
 	if e != 0 {
 		return
@@ -104,6 +119,18 @@ func (fs *FS) metaBlocks(i uint32, r *node.Rec, a *Attr) {
 // fill is struct stat as the mount shows it: ids mapped, virtual ownership
 // applied.
 func (fs *FS) fill(a *Attr, st *sys.Stat, n uint16, w at) syscall.Errno {
+	show(a, st)
+	if l := &fs.layers[n]; l.override != layer.XattrPermNone {
+		if t := st.Mode & unix.S_IFMT; t == unix.S_IFREG || t == unix.S_IFDIR {
+			fs.applyOverride(a, l, w)
+		}
+	}
+	a.UID, a.GID = fs.ids.uid.show(a.UID), fs.ids.gid.show(a.GID)
+	return 0
+}
+
+// show is struct stat as it is on disk.
+func show(a *Attr, st *sys.Stat) {
 	*a = Attr{
 		Ino: st.Ino, Size: uint64(st.Size), Blocks: uint64(st.Blocks),
 		Atime: Time{int64(st.Atim.Sec), uint32(st.Atim.Nsec)},
@@ -112,13 +139,6 @@ func (fs *FS) fill(a *Attr, st *sys.Stat, n uint16, w at) syscall.Errno {
 		Mode:  st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid,
 		Rdev: encodeDev(uint64(st.Rdev)), Blksize: uint32(st.Blksize),
 	}
-	if l := &fs.layers[n]; l.override != layer.XattrPermNone {
-		if t := st.Mode & unix.S_IFMT; t == unix.S_IFREG || t == unix.S_IFDIR {
-			fs.applyOverride(a, l, w)
-		}
-	}
-	a.UID, a.GID = fs.ids.uid.show(a.UID), fs.ids.gid.show(a.GID)
-	return 0
 }
 
 // applyOverride shows the owner and mode that are kept as data. A value that
@@ -130,7 +150,12 @@ func (fs *FS) applyOverride(a *Attr, l *layerInfo, w at) {
 	if e != 0 {
 		return
 	}
-	o, err := dialect.ParseOverride(buf[:n])
+	applyRecord(a, buf[:n])
+}
+
+// applyRecord applies the record of virtual ownership.
+func applyRecord(a *Attr, record []byte) {
+	o, err := dialect.ParseOverride(record)
 	if err != nil {
 		return
 	}
@@ -164,6 +189,9 @@ func (fs *FS) Statx(id node.ID, a *Attr) syscall.Errno {
 
 // Readlink reads a symbolic link.
 func (fs *FS) Readlink(id node.ID) (target string, e syscall.Errno) {
+	if target = fs.knownTarget(id); target != "" {
+		return target, 0
+	}
 	e = fs.view(id, func(_ uint32, r *node.Rec, w at) (e syscall.Errno) {
 		target, e = fs.readlinkAt(r.Layer, w)
 		return e

@@ -21,9 +21,16 @@ import (
 // numbers and change times of the layers' roots. Nothing of it is ever changed
 // but added to; a union that changes a directory takes a copy of its index.
 type Bases struct {
+	// Log gets a line for an index file that isn't used, or is made; nil drops
+	// them.
+	Log func(format string, args ...any)
+	// Background says that a union doesn't wait for its index file to be built.
+	Background bool
+
 	mu     sync.Mutex
 	m      map[string]*base // protected by mu
 	clock  uint64           // protected by mu
+	making map[string]bool  // index files that are being built; protected by mu
 	budget int64            // names of a base in use; 0 is maxIndexed
 }
 
@@ -41,6 +48,9 @@ type base struct {
 	budget int64
 	root   *baseDir
 	names  atomic.Int64 // in all indexes
+	file   atomic.Pointer[index.File]
+	log    func(format string, args ...any)
+	broken sync.Once // tells that the file is damaged
 
 	mu   sync.Mutex
 	dirs []*baseDir // protected by mu
@@ -48,7 +58,11 @@ type base struct {
 
 // baseDir is a directory as the lowers alone have it.
 type baseDir struct {
-	in    *base
+	in     *base
+	parent *baseDir // nil for the root
+	name   string   // in there
+
+	block atomic.Pointer[fileBlock]
 	stack atomic.Pointer[[]below]
 	ix    atomic.Pointer[baseIndex]
 	used  atomic.Bool // since the last sweep
@@ -60,6 +74,7 @@ type baseDir struct {
 // baseIndex is a merged index that nobody changes, and sorted.
 type baseIndex struct {
 	*index.Dir
+	block *index.Block // nil: it was read from the layers
 	once  sync.Once
 	attrs []baseAttr // by position; made when the first is known
 }
@@ -84,7 +99,7 @@ func (b *Bases) take(key string) *base {
 	}
 	x := b.m[key]
 	if x == nil {
-		x = &base{key: key, budget: b.budget}
+		x = &base{key: key, budget: b.budget, log: b.logf}
 		if x.budget == 0 {
 			x.budget = maxIndexed
 		}
@@ -105,6 +120,13 @@ func (b *Bases) give(x *base) {
 	defer b.mu.Unlock()
 	b.clock++
 	x.users, x.last = x.users-1, b.clock
+	if f := x.file.Load(); f != nil && x.users == 0 {
+		// It is found again at once: neither the memory nor the file, which may
+		// be deleted by then, is kept.
+		delete(b.m, x.key)
+		f.Close()
+		return
+	}
 	for {
 		var oldest *base
 		n, names := 0, int64(0)
@@ -130,11 +152,11 @@ func (d *baseDir) kid(name string) *baseDir {
 	defer d.mu.Unlock()
 	k := d.kids[name]
 	if k == nil {
-		k = &baseDir{in: d.in}
+		k = &baseDir{in: d.in, parent: d, name: string([]byte(name))}
 		if d.kids == nil {
 			d.kids = map[string]*baseDir{}
 		}
-		d.kids[string([]byte(name))] = k
+		d.kids[k.name] = k
 		d.in.mu.Lock()
 		d.in.dirs = append(d.in.dirs, k)
 		d.in.mu.Unlock()
@@ -145,6 +167,12 @@ func (d *baseDir) kid(name string) *baseDir {
 // index is the merged index, nil when nobody has made it yet.
 func (d *baseDir) index() *baseIndex {
 	ix := d.ix.Load()
+	if ix == nil {
+		if b := d.inFile(); b != nil {
+			d.ix.CompareAndSwap(nil, &baseIndex{Dir: &b.Dir, block: b})
+			ix = d.ix.Load()
+		}
+	}
 	if ix != nil && !d.used.Load() {
 		d.used.Store(true)
 	}
@@ -176,15 +204,19 @@ func (b *base) sweep(but *baseDir) {
 			if d == but || d.used.Swap(false) {
 				continue
 			}
-			if ix := d.ix.Swap(nil); ix != nil {
+			if ix := d.ix.Load(); ix != nil && ix.block == nil && d.ix.CompareAndSwap(ix, nil) {
 				b.names.Add(-int64(ix.Len()))
 			}
 		}
 	}
 }
 
-// attr is the place for what is known of an entry.
+// attr is the place for what is known of an entry; nil for one of an index
+// file, which knows what can be known.
 func (ix *baseIndex) attr(e *index.Entry) *baseAttr {
+	if ix.block != nil {
+		return nil
+	}
 	ix.once.Do(func() { ix.attrs = make([]baseAttr, ix.Positions()) })
 	return &ix.attrs[ix.Position(e)]
 }
@@ -251,26 +283,35 @@ func (fs *FS) baseAttr(d *dir, name string, ent *index.Entry) *baseAttr {
 	return ix.attr(e)
 }
 
-// baseStat is what the base knows of a node of a lower layer; nil when it
-// doesn't. Preconditions: as attrLocked.
-func (fs *FS) baseStat(i uint32, r *node.Rec) *sys.Stat {
-	if fs.base == nil || r.Layer == 0 || node.ID(i) == node.Root || fs.hasOverride(r.Layer) {
-		return nil
+// baseNode is the entry of a node of a lower layer as the base has it; nil when
+// it doesn't. Preconditions: as attrLocked.
+func (fs *FS) baseNode(i uint32, r *node.Rec) (*baseIndex, *index.Entry) {
+	if fs.base == nil || r.Layer == 0 || node.ID(i) == node.Root {
+		return nil, nil
 	}
 	d := fs.dirs.get(r.LowerParent())
 	if d == nil {
-		return nil
+		return nil, nil
 	}
 	b := d.base.Load()
 	if b == nil {
-		return nil
+		return nil, nil
 	}
 	ix := b.index()
 	if ix == nil {
-		return nil
+		return nil, nil
 	}
 	e := ix.Find(fs.t.LowerName(r))
 	if e == nil || e.Layer != r.Layer {
+		return nil, nil
+	}
+	return ix, e
+}
+
+// baseStat is what the base knows of a node of a lower layer; nil when it
+// doesn't. Preconditions: as attrLocked.
+func (fs *FS) baseStat(r *node.Rec, ix *baseIndex, e *index.Entry) *sys.Stat {
+	if ix == nil || ix.block != nil || fs.hasOverride(r.Layer) {
 		return nil
 	}
 	if a := ix.attr(e); a.state.Load() == attrThere {

@@ -59,6 +59,10 @@ type layerInfo struct {
 	ovName   string                 // the xattr that this layer uses
 	bottom   bool
 	dev      uint64
+
+	// bare notes how objects without xattrs answer: regular files, directories,
+	// symbolic links and the rest, by namespace.
+	bare [4][bareKinds]atomic.Bool
 }
 
 const locStripes = 256
@@ -116,7 +120,11 @@ func (b *Bases) New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 	}
 	fs.inos.init(fs.layers)
 	fs.initLive()
+	if b == nil && o.Index != "" {
+		b = new(Bases)
+	}
 	fs.bases, fs.base = b, b.take(fs.baseKey(stack))
+	fs.useIndex()
 	if stack.Upper != nil && !fs.ro {
 		if err = fs.openWork(); err != nil {
 			return nil, err

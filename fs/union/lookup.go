@@ -109,6 +109,9 @@ func (fs *FS) inspect(d *dir, name string, ent *index.Entry, f *found) (errno sy
 	if ent.Upper != index.None {
 		f.layer = 0
 	}
+	if fs.inspectKnown(d, name, ent, f) {
+		return 0
+	}
 	known := fs.baseAttr(d, name, ent)
 	if known != nil && known.get(f) {
 		return fs.fill(&f.attr, &f.st, f.layer, at{})

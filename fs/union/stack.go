@@ -88,7 +88,7 @@ func (fs *FS) loadStack(d *dir) syscall.Errno {
 		shared = nil
 	}
 	if shared != nil {
-		if s := shared.stack.Load(); s != nil {
+		if s := shared.parts(); s != nil {
 			d.stack.Store(s)
 			return 0
 		}

@@ -44,12 +44,19 @@ func (fs *FS) GetXattr(id node.ID, name string, p []byte) (n int, e syscall.Errn
 	if e != 0 {
 		return 0, e
 	}
+	bare := fs.bare(id.Index(), r, name)
+	if bare != nil && bare.Load() {
+		return 0, unix.ENODATA
+	}
 	w, e := fs.where(id.Index(), r)
 	if e != 0 {
 		return 0, e
 	}
 	n, e = sys.GetXattr(w.dir.fd, w.name, disk, p)
 	w.release()
+	if bare != nil && e == unix.ENODATA {
+		bare.Store(true)
+	}
 	if e == 0 && len(p) > 0 && isACL(name) && fs.shifts() {
 		dialect.ShiftIDs(p[:n], fs.ids.uid.show, fs.ids.gid.show)
 	}
@@ -162,6 +169,9 @@ func (fs *FS) forgetDefaultACL(id node.ID) {
 // ListXattr lists xattr names, each ended by a NUL; an empty p asks for the
 // size.
 func (fs *FS) ListXattr(id node.ID, p []byte) (int, syscall.Errno) {
+	if fs.knownBare(id) {
+		return 0, 0
+	}
 	var list []byte
 	e := fs.view(id, func(_ uint32, r *node.Rec, w at) (e syscall.Errno) {
 		list, e = sys.ListXattrs(w.dir.fd, w.name)

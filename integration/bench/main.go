@@ -3,7 +3,7 @@
 // with client and server pinned to one CPU and once free. It prints medians as
 // a Markdown table.
 //
-//	go run ./integration/bench -plyfs plyfs=bin/plyfs [-plyfs other=PATH]… [-rounds 5] [-write docs/performance.md]
+//	go run ./integration/bench -plyfs plyfs=bin/plyfs [-plyfs other=PATH]… [-index indexed=PATH] [-rounds 5] [-write docs/performance.md]
 //
 // It needs root: for the kernel's overlayfs, and to drop caches.
 package main
@@ -80,18 +80,24 @@ func parse(args []string) (*config, error) {
 	fs.StringVar(&c.write, "write", "", "put the table between the marks of this document")
 	fs.BoolVar(&c.cpu, "cpu", false, "count CPU seconds of client and server instead of the clock: for a busy machine")
 	fs.BoolVar(&c.check, "check", false, "fail when plyfs is slower than fuse-overlayfs in anything")
-	fs.Func("plyfs", "NAME=PATH of a plyfs binary; several may be given", func(v string) error {
-		name, path, ok := strings.Cut(v, "=")
-		if !ok {
-			return errors.New("want NAME=PATH")
+	for name, index := range map[string]bool{"plyfs": false, "index": true} {
+		usage := "NAME=PATH of a plyfs binary; several may be given"
+		if index {
+			usage += "; it mounts with an index file, which is there already"
 		}
-		abs, err := filepath.Abs(path)
-		if err == nil {
-			_, err = os.Stat(abs)
-		}
-		c.variants = append(c.variants, variant{Name: name, Program: abs, Plyfs: true})
-		return err
-	})
+		fs.Func(name, usage, func(v string) error {
+			name, path, ok := strings.Cut(v, "=")
+			if !ok {
+				return errors.New("want NAME=PATH")
+			}
+			abs, err := filepath.Abs(path)
+			if err == nil {
+				_, err = os.Stat(abs)
+			}
+			c.variants = append(c.variants, variant{Name: name, Program: abs, Plyfs: true, Index: index})
+			return err
+		})
+	}
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}

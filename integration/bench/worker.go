@@ -19,6 +19,7 @@ type variant struct {
 	Name    string
 	Program string // empty: the kernel
 	Plyfs   bool
+	Index   bool // with an index file
 }
 
 // job is what a worker process gets.
@@ -127,6 +128,13 @@ func (j *job) mount(mnt string) (umount func() error, err error) {
 		return nil, err
 	}
 	options := "lowerdir=" + strings.Join(lowers, ":") + ",upperdir=" + upper + ",workdir=" + work
+	if j.Variant.Index {
+		index := filepath.Join(j.Dir, "index")
+		if err := errors.Join(os.MkdirAll(index, 0o700), command(j.Variant.Program, append([]string{"index", "-q", "--dir", index}, lowers...)...)()); err != nil {
+			return nil, err
+		}
+		options += ",index=" + index
+	}
 	args := []string{j.Variant.Program, "-o", options, mnt}
 	switch {
 	case j.Variant.Program == "":

@@ -59,6 +59,7 @@ func Serve(logger *log.Logger) error {
 		mounts: map[string]*mounted{},
 		idle:   make(chan struct{}, 1),
 	}
+	s.bases.Log, s.bases.Background = logger.Printf, true // nobody waits for an index file
 	go s.accept(l)
 	// A daemon that dies before it has connected leaves a server that nobody
 	// knows of.

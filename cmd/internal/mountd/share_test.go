@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plyfs/plyfs/fs/fail"
 	"golang.org/x/sys/unix"
@@ -95,6 +96,8 @@ func TestSecondContainer(t *testing.T) {
 	if n := len(events()); n == 0 || len(want) != 15 {
 		t.Fatalf("the first container: %d events, %v", n, want)
 	}
+	w.awaitIndex(4)
+	events()
 	second := w.prepare("second", parent, nil)
 	if got := look(t, second[0].Source); !slices.Equal(got, want) {
 		t.Errorf("the second container shows %v, the first %v", got, want)
@@ -118,6 +121,76 @@ func TestSecondContainer(t *testing.T) {
 	}
 	if did := events(); len(did) != 0 {
 		t.Errorf("for the third container directories of layers were read: %v", did)
+	}
+}
+
+// awaitIndex waits until the chain that ends with a layer has its index file, and
+// gives its path.
+func (w *world) awaitIndex(id int) string {
+	w.t.Helper()
+	for range 1000 {
+		if f, _ := filepath.Glob(fmt.Sprintf("%s/snapshots/%d/index/*.index", w.root(), id)); len(f) == 1 {
+			return f[0]
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatal("there is no index file after ten seconds")
+	return ""
+}
+
+// TestIndexOfImage: a container in another server process, and after all
+// servers have ended, reads no directory of the layers; the file goes with the image.
+func TestIndexOfImage(t *testing.T) {
+	if !inBox(t) {
+		return
+	}
+	w, ctx := newWorld(t), context.Background()
+	w.layer("base", "", func(dir string) { write(t, dir+"/etc/conf.d/a", "text") })
+	w.layer("top", "base", func(dir string) { write(t, dir+"/etc/conf.d/b", "text") })
+	// What is mounted to unpack a layer, or to look at one, makes no file.
+	w.prepare("extract-1-abc sha256:def", "top", nil)
+	_, err := w.View(ctx, "view", "top")
+	must(t, err)
+	if _, err := os.Lstat(w.root() + "/snapshots/2/index"); err == nil {
+		t.Error("an index file for a mount of once")
+	}
+	must(t, w.Remove(ctx, "extract-1-abc sha256:def"))
+	must(t, w.Remove(ctx, "view"))
+	want := look(t, w.prepare("first", "top", nil)[0].Source)
+	file := w.awaitIndex(2)
+	for i := range perServer { // the first server is full then
+		w.prepare(fmt.Sprint("more", i), "top", nil)
+	}
+	events := w.watchLayers()
+	events() // of the watching itself
+	other := w.prepare("another", "top", nil)[0].Source
+	if got := look(t, other); !slices.Equal(got, want) {
+		t.Errorf("in another process: %v, want %v", got, want)
+	}
+	if did := events(); len(did) != 0 {
+		t.Errorf("another process has read %v", did)
+	}
+	keys := []string{"first", "another"}
+	for i := range perServer {
+		keys = append(keys, fmt.Sprint("more", i))
+	}
+	for _, k := range keys {
+		must(t, w.Remove(ctx, k))
+	}
+	third := w.prepare("third", "top", nil)[0].Source
+	events()
+	if got := look(t, third); !slices.Equal(got, want) {
+		t.Errorf("later: %v, want %v", got, want)
+	}
+	if did := events(); len(did) != 0 {
+		t.Errorf("later %v was read", did)
+	}
+	for _, k := range []string{"third", "top"} {
+		must(t, w.Remove(ctx, k))
+	}
+	must(t, w.Cleanup(ctx))
+	if _, err := os.Lstat(filepath.Dir(file)); err == nil {
+		t.Error("the index file stays when the image is removed")
 	}
 }
 
