@@ -88,7 +88,7 @@ func (r *Run) startJob(o *order, stdio IO) error {
 		return err
 	}
 	defer func() { _ = mapping.wait() }()
-	initSide, err := r.order(o, stdio)
+	initSide, err := r.order(o, o.Dir, stdio)
 	if err != nil {
 		return err
 	}
@@ -96,15 +96,17 @@ func (r *Run) startJob(o *order, stdio IO) error {
 	if err := mapping.wait(); err != nil {
 		return err
 	}
-	if err := r.stageIn.send(message{What: "mapped"}); err != nil {
-		return err
+	for _, what := range []string{mapped, entered} {
+		if err := r.stageIn.send(message{What: what}); err != nil {
+			return err
+		}
 	}
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
 	}
 	if err != nil {
-		return fmt.Errorf("the stage ended before the container's root was mounted: see %s", filepath.Join(r.c.Dir(), "server.log"))
+		return fmt.Errorf("the stage ended before the container's root was mounted%s", r.seeLog())
 	}
 	r.init = identify(m.Pid)
 	if err := initSide.send(message{}); err != nil && !errors.Is(err, unix.EPIPE) {

@@ -3,7 +3,6 @@ package container
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 // head is a stage that waits for its order, and what maps its ids.
 type head struct {
 	outer   idMaps
+	inner   idMaps
 	stage   process
 	peer    peer
 	mapping mapping
@@ -73,7 +73,7 @@ func (r *Run) startStage(o *order) (mapping, error) {
 // newHead starts a stage and what maps its ids. All else that it needs comes with
 // its order. The result is what was started, also with an error.
 func newHead(outer, inner idMaps, dir string) (*head, error) {
-	h := &head{outer: outer}
+	h := &head{outer: outer, inner: inner}
 	ids := outer
 	if ids.none() {
 		ids = inner
@@ -157,12 +157,19 @@ func unrelax(old uintptr) {
 	runtime.UnlockOSThread()
 }
 
+// What the monitor says to the stage after the order: its ids are mapped, and
+// the container has its place, so that its layers can be opened.
+const (
+	mapped  = "mapped"
+	entered = "entered"
+)
+
 // ordered are the places of the descriptors that come with the order.
 var ordered = []int{fdOrder, fdInit, fdLog, 0, 1, 2}
 
-// order tells the stage what to do when its ids are mapped. The result is our
-// end of the socket to init.
-func (r *Run) order(o *order, stdio IO) (initSide peer, err error) {
+// order tells the stage what to do when its ids are mapped. dir is where the
+// container's directory is now. The result is our end of the socket to init.
+func (r *Run) order(o *order, dir string, stdio IO) (initSide peer, err error) {
 	text, err := o.file()
 	if err != nil {
 		return initSide, err
@@ -173,11 +180,7 @@ func (r *Run) order(o *order, stdio IO) (initSide peer, err error) {
 		return initSide, err
 	}
 	defer initEnd.close()
-	fresh := os.O_TRUNC
-	if o.Job != nil {
-		fresh = 0 // what the last start has said stays
-	}
-	log, err := os.OpenFile(filepath.Join(o.Dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|fresh, 0o600)
+	log, err := r.serverLog(dir, o.Job != nil)
 	if err != nil {
 		return initSide, err
 	}

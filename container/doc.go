@@ -42,7 +42,8 @@
 //	order{…}, descriptors --->
 //	mapped ------------------>  clone(CLONE_PARENT|NEW…)->  (Go starts)
 //	          <---------------  started{pid}
-//	                            open layers
+//	the container gets its place
+//	entered ----------------->  open layers
 //	cgroups
 //	                                           <----------  mount FUSE, send its fd
 //	          <-------------------------------------------  mounted (root's only)

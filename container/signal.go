@@ -28,9 +28,24 @@ func ParseSignal(s string) (unix.Signal, error) {
 
 // CatchSignals gives every signal that can be passed on. Those that the Go
 // runtime uses itself are left out, and those that the kernel sends somebody about
-// himself: his children, his limits, his timers. Each one costs some wake-ups.
+// himself: his children, his limits, his timers.
 func CatchSignals() <-chan os.Signal {
 	c := make(chan os.Signal, 64)
+	CatchAll(c)
+	return c
+}
+
+// CatchEnds gives the signals that ask for an end. Each signal costs some
+// wake-ups of threads: while a container is started there are only these, and
+// CatchAll adds the others.
+func CatchEnds() chan os.Signal {
+	c := make(chan os.Signal, 64)
+	signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM)
+	return c
+}
+
+// CatchAll has all signals of CatchSignals sent to c.
+func CatchAll(c chan<- os.Signal) {
 	var all []os.Signal
 	for n := syscall.Signal(1); n < 32; n++ {
 		switch n {
@@ -43,7 +58,6 @@ func CatchSignals() <-chan os.Signal {
 		}
 	}
 	signal.Notify(c, all...)
-	return c
 }
 
 // exitCode is how a shell numbers the end of a process.

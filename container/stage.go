@@ -50,6 +50,9 @@ func stage(monitor peer, open Opener) error {
 	if err := ownOutput(); err != nil {
 		return err
 	}
+	if m, _, err := monitor.receive(); err != nil || m.What != entered {
+		return nil //nolint:nilerr // the monitor has given up, and said why
+	}
 	if o.HostRoot {
 		if err := sendMounts(o, ours, pid); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,8 @@ type Run struct {
 	stage   process
 	served  bool
 	outer   idMaps
+	inner   idMaps
+	said    *os.File // what the server of the root says, where no file keeps it
 	tell    func(string)
 	group   *cgroup.Group
 	net     *netHelper
@@ -70,35 +73,48 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 		return nil, fmt.Errorf("container %s is %s already", st.Name, st.Status)
 	}
 	keepOurs()
-	r := &Run{c: c, served: c.spec.Root.FS != "", tell: stdio.Warn}
+	r := c.run(stdio)
 	// Kept also when it fails: what was written by then belongs to these ids.
 	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
-		r.outer = st.Outer
-		err = r.start(st, stdio)
+		r.outer, r.inner = st.Outer, st.Inner
+		err = r.start(&entry{st: st}, stdio)
 	}
 	if err != nil {
 		r.abandon()
-		f := asFailure(err)
-		st.Status, st.ExitCode, st.Error, st.Finished = Exited, f.Code, f.Text, time.Now().Round(0)
-		st.Init, st.Monitor, st.Stage, st.Cgroup = process{}, process{}, process{}, nil
-		_ = writeFile(filepath.Join(c.Dir(), "state.json"), st)
-		return nil, &StartError{f.Code, f.Text}
+		return nil, r.failed(st, err)
 	}
 	return r, nil
 }
 
-func (r *Run) start(st *State, stdio IO) error {
+func (c *Container) run(stdio IO) *Run {
+	return &Run{c: c, served: c.spec.Root.FS != "", tell: stdio.Warn}
+}
+
+// failed writes down why it could not be started.
+func (r *Run) failed(st *State, err error) error {
+	f := asFailure(err)
+	st.Status, st.ExitCode, st.Error, st.Finished = Exited, f.Code, f.Text, time.Now().Round(0)
+	st.Init, st.Monitor, st.Stage, st.Cgroup = process{}, process{}, process{}, nil
+	_ = writeFile(filepath.Join(r.c.Dir(), "state.json"), st)
+	return &StartError{f.Code, f.Text}
+}
+
+func (r *Run) start(e *entry, stdio IO) error {
 	c := r.c
 	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
 	o.Spec.Files = c.spec.withFiles()
 	o.Guarded = o.HostRoot
-	o.Outer, o.Inner = st.Outer, st.Inner
+	o.Outer, o.Inner = r.outer, r.inner
 	mapping, err := r.startStage(o)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = mapping.wait() }()
-	initSide, err := r.order(o, stdio)
+	dir := o.Dir
+	if e.draft != nil {
+		dir = e.draft.tmp
+	}
+	initSide, err := r.order(o, dir, stdio)
 	if err != nil {
 		return err
 	}
@@ -111,16 +127,25 @@ func (r *Run) start(st *State, stdio IO) error {
 	if err := mapping.wait(); err != nil {
 		return err
 	}
-	if err := r.stageIn.send(message{What: "mapped"}); err != nil {
+	if err := r.stageIn.send(message{What: mapped}); err != nil {
 		return err
 	}
+	// The rest while init is made.
+	if err := e.take(r.outer, r.inner); err != nil {
+		r.disown()
+		return err
+	}
+	if err := r.stageIn.send(message{What: entered}); err != nil {
+		return err
+	}
+	st := e.st
 	fail.Point("start.stage")
 	m, _, err := r.stageIn.receive()
 	if m.Failure != nil {
 		return m.Failure
 	}
 	if err != nil {
-		return fmt.Errorf("the stage ended before the container was made: see %s", filepath.Join(c.Dir(), "server.log"))
+		return fmt.Errorf("the stage ended before the container was made%s", r.seeLog())
 	}
 	r.init = identify(m.Pid)
 	r.group = cgroup.Plan("plyfs-"+c.ID, c.spec.Limits.cgroup())
@@ -238,7 +263,7 @@ func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
 		case errors.Is(err, io.EOF) && isReady && f == nil:
 			return nil
 		case err != nil && f == nil:
-			f = &failure{125, fmt.Sprintf("process 1 of the container ended before the command was started; see %s", filepath.Join(r.c.Dir(), "server.log"))}
+			f = &failure{125, "process 1 of the container ended before the command was started" + r.seeLog()}
 			fallthrough
 		case err != nil:
 			if stageSpeaks {
@@ -263,6 +288,26 @@ func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
 			r.warn(m.Warning)
 		}
 	}
+}
+
+// disown waits for init when it is no use any more but may have been made.
+func (r *Run) disown() {
+	if m, _, err := r.stageIn.receive(); err == nil && m.Failure == nil {
+		r.init = identify(m.Pid)
+	}
+}
+
+// seeLog ends an error that the server of the root may know more of.
+func (r *Run) seeLog() string {
+	if r.said == nil {
+		return ": see " + filepath.Join(r.c.Dir(), "server.log")
+	}
+	text := make([]byte, 4096)
+	n, _ := r.said.ReadAt(text, 0)
+	if last := strings.TrimSpace(string(text[:n])); last != "" {
+		return ": " + last[strings.LastIndexByte(last, '\n')+1:]
+	}
+	return ""
 }
 
 // abandon ends whatever was started.

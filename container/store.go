@@ -82,8 +82,14 @@ func checkName(name string) error {
 	return nil
 }
 
-// Create makes a container; with no name it is called by the start of its id.
-func (s *Store) Create(name string, spec *Spec) (*Container, error) {
+// draft is a container that isn't in the store yet.
+type draft struct {
+	c         *Container
+	name, tmp string
+}
+
+// draft checks what Create is told, and changes nothing.
+func (s *Store) draft(name string, spec *Spec) (*draft, error) {
 	raw := make([]byte, 32)
 	if _, err := unix.Getrandom(raw, 0); err != nil {
 		return nil, fmt.Errorf("an id: %w", err)
@@ -100,32 +106,55 @@ func (s *Store) Create(name string, spec *Spec) (*Container, error) {
 	if err := c.spec.check(); err != nil {
 		return nil, err
 	}
-	tmp := s.dir("." + c.ID)
-	err := os.Mkdir(tmp, 0o700)
-	for _, d := range []string{"upper", "work"} {
-		if err == nil {
-			// The mode of upper is that of the container's root.
-			if err = os.Mkdir(filepath.Join(tmp, d), 0o755); err == nil {
-				err = os.Chmod(filepath.Join(tmp, d), 0o755)
-			}
+	return &draft{c, name, s.dir("." + c.ID)}, nil
+}
+
+// Create makes a container; with no name it is called by the start of its id.
+func (s *Store) Create(name string, spec *Spec) (*Container, error) {
+	d, err := s.draft(name, spec)
+	if err != nil {
+		return nil, err
+	}
+	if err = d.make(); err == nil {
+		err = d.enter(d.state())
+	}
+	if err != nil {
+		d.drop()
+		return nil, err
+	}
+	return d.c, nil
+}
+
+// make makes its directories, where nobody finds them.
+func (d *draft) make() error {
+	err := os.Mkdir(d.tmp, 0o700)
+	for _, name := range []string{"upper", "work"} {
+		if err != nil {
+			break
+		}
+		path := filepath.Join(d.tmp, name)
+		if err = os.Mkdir(path, 0o755); err == nil && name == "upper" {
+			err = os.Chmod(path, 0o755) // that of the container's root
 		}
 	}
 	fail.Point("create.made")
-	if err == nil {
-		err = writeNew(filepath.Join(tmp, "spec.json"), &c.spec)
-	}
-	if err == nil {
-		err = s.enter(c, name, tmp)
-	}
-	if err != nil {
-		os.RemoveAll(tmp) // nothing was ever mounted there
-		return nil, err
-	}
-	return c, nil
+	return err
 }
 
-// enter gives a new container its name and its place.
-func (s *Store) enter(c *Container, name, tmp string) error {
+// drop takes back what make and a failed enter have made: nothing was ever
+// mounted there.
+func (d *draft) drop() { os.RemoveAll(d.tmp) }
+
+func (d *draft) state() *State {
+	return &State{Name: d.name, Status: Created, Created: time.Now().Round(0)}
+}
+
+// enter gives a new container its name, its range of ids, and its place.
+func (d *draft) enter(st *State) error {
+	if err := writeNew(filepath.Join(d.tmp, "spec.json"), &d.c.spec); err != nil {
+		return err
+	}
+	s := d.c.store
 	l, err := lock(filepath.Join(s.root, "names.lock"))
 	if err != nil {
 		return err
@@ -138,26 +167,25 @@ func (s *Store) enter(c *Container, name, tmp string) error {
 	}
 	slots := make(map[int]bool)
 	for _, o := range others {
-		st, err := o.stored()
+		of, err := o.stored()
 		if err != nil {
 			continue
 		}
-		if st.Name == name {
-			return fmt.Errorf("the name %s is taken by the container %s: plyfs rm %s gives it back", name, o.Short(), name)
+		if of.Name == st.Name {
+			return fmt.Errorf("the name %s is taken by the container %s: plyfs rm %s gives it back", st.Name, o.Short(), st.Name)
 		}
-		slots[st.Slot] = true
+		slots[of.Slot] = true
 	}
-	st := &State{Name: name, Status: Created, Created: time.Now().Round(0)}
 	for os.Geteuid() == 0 && slots[st.Slot] {
 		if st.Slot++; st.Slot == rangeCount {
 			return fmt.Errorf("there are %d containers and no range of ids is left: remove some", len(others))
 		}
 	}
-	if err := writeNew(filepath.Join(tmp, "state.json"), st); err != nil {
+	if err := writeNew(filepath.Join(d.tmp, "state.json"), st); err != nil {
 		return err
 	}
 	fail.Point("create.written")
-	err = os.Rename(tmp, s.dir(c.ID))
+	err = os.Rename(d.tmp, s.dir(d.c.ID))
 	fail.Point("create.entered")
 	return err
 }

@@ -3,7 +3,6 @@ package container
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -130,7 +129,7 @@ func (r *Run) serverError(ws unix.WaitStatus) error {
 	if ws.Signaled() {
 		how = fmt.Sprintf("by signal %d (%v)", ws.Signal(), ws.Signal())
 	}
-	return fmt.Errorf("the server of the root ended %s, and the container with it; see %s", how, filepath.Join(r.c.Dir(), "server.log"))
+	return fmt.Errorf("the server of the root ended %s, and the container with it%s", how, r.seeLog())
 }
 
 // wait reaps one child.

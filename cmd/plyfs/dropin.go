@@ -161,6 +161,6 @@ func dropInVersion() {
 	if out, err := exec.Command("fusermount3", "--version").Output(); err == nil {
 		fmt.Println(strings.TrimSpace(string(out)))
 	}
-	fmt.Printf("FUSE library version go-fuse %s\n", strings.TrimPrefix(cli.ModuleVersion("github.com/hanwen/go-fuse/v2"), "v"))
+	fmt.Printf("FUSE library version plyfs-%s\n", cli.VersionString())
 	fmt.Fprintf(os.Stdout, "using FUSE kernel interface version %s\n", fuseInterface)
 }

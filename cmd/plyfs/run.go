@@ -124,33 +124,49 @@ func (r *runRequest) run() error {
 	if err != nil {
 		return runError(err)
 	}
-	switch {
-	case r.spec.Process.Terminal:
-		r.spec.Process.Size = terminalSize()
-	case !r.detach: // else another process is the monitor
+	made := false
+	created := func(c *container.Container) error {
+		made = true
+		return finishFile(idFile, c.ID)
+	}
+	defer func() {
+		if !made && idFile != nil { // there is no id
+			idFile.Close()
+			os.Remove(r.idFile)
+		}
+	}()
+	if !r.detach && !r.spec.Process.Terminal {
 		store.Begin(r.spec.IDs)
+		code, err := r.foreground(store, created)
+		return ended(code, err)
+	}
+	// Another process is the monitor.
+	if r.spec.Process.Terminal {
+		r.spec.Process.Size = terminalSize()
 	}
 	c, err := store.Create(r.name, &r.spec)
 	if err == nil {
-		err = finishFile(idFile, c.ID)
-	} else if idFile != nil {
-		idFile.Close()
-		os.Remove(r.idFile)
+		err = created(c)
 	}
+	switch {
+	case err != nil:
+		return runError(err)
+	case r.detach:
+		return r.background(c)
+	}
+	code, err := r.onTerminal(c)
+	return ended(code, err)
+}
+
+// ended is the end of a command as an error.
+func ended(code int, err error) error {
 	if err != nil {
 		return runError(err)
 	}
-	if r.detach {
-		return r.background(c)
+	if code != 0 {
+		return cli.Silent(code)
 	}
-	code, err := r.foreground(c)
-	if err != nil {
-		err = runError(err)
-	}
-	if err == nil && code != 0 {
-		err = cli.Silent(code)
-	}
-	return err
+	return nil
 }
 
 // background starts a monitor and prints the id.
@@ -206,22 +222,23 @@ func (r *runRequest) onTerminal(c *container.Container) (int, error) {
 }
 
 // foreground is the monitor of the container until it ends.
-func (r *runRequest) foreground(c *container.Container) (int, error) {
-	if r.spec.Process.Terminal {
-		return r.onTerminal(c)
-	}
+func (r *runRequest) foreground(store *container.Store, created func(*container.Container) error) (int, error) {
 	stdio, err := r.stdio()
 	if err != nil {
-		return 0, r.discard(c, err)
+		return 0, err
 	}
-	var signals <-chan os.Signal
-	stdio.payload.Meanwhile = func() { signals = container.CatchSignals() }
+	var signals chan os.Signal
+	stdio.payload.Meanwhile = func() { signals = container.CatchEnds() }
 	stdio.payload.Warn = func(text string) { tell([]string{text}) }
-	started, err := c.Start(stdio.payload)
+	c, started, err := store.Launch(r.name, &r.spec, stdio.payload, created)
 	stdio.started()
 	if err != nil {
+		if c == nil {
+			return 0, err
+		}
 		return 0, r.discard(c, err)
 	}
+	container.CatchAll(signals)
 	go func() {
 		for s := range signals {
 			_ = started.Signal(s.(unix.Signal))

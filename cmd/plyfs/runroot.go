@@ -42,7 +42,7 @@ func (r *runRequest) finishRoot() error {
 	}
 	s.Image = o.Lower[0]
 	if s.Remove { // nobody will ever read it again
-		o.Fsync, o.NoMarker = layer.FsyncVolatile, true
+		o.Fsync, o.NoMarker, o.Scratch = layer.FsyncVolatile, true, true
 	}
 	if s.IDs.Virtual {
 		o.XattrPerm = layer.XattrPermUser

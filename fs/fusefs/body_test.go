@@ -3,10 +3,10 @@ package fusefs
 import (
 	"unsafe"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 )
 
-// body is a go-fuse struct without the header that it starts with.
+// body is a request's struct without the header that it starts with.
 func body[T any](v T) []byte {
 	p := unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v))
 	return append([]byte(nil), p[inHeaderSize:]...)

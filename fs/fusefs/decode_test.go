@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 )
 
 // TestMalformed: what the kernel never sends gets an error and no panic.

@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 )
 
 // listed is an entry of a listing, as the kernel would read it.

@@ -1,16 +1,13 @@
 // Package fusefs translates FUSE requests to the merged tree and its answers
 // back: the transport, the INIT negotiation, the mounting and unmounting. It
-// is the only room that sees go-fuse. It knows nothing of layers: everything
-// that a request means is asked of a [Tree], which union.FS is.
+// knows nothing of layers: everything that a request means is asked of a [Tree],
+// which union.FS is.
 //
 // # Who decodes what
 //
-// The wire types are go-fuse's. Requests that come often are decoded by hand
-// (ops.go lists them) with no allocation: names are strings that lie in the
-// request buffer, the structs handed to the Tree belong to the reader. The rare
-// ones go through go-fuse's ProtocolServer, which is fed the INIT that was
-// agreed on, so that it knows the sizes of that kernel's structs (rare.go).
-// Every request is bounds-checked before anything looks into it; a malformed one
+// The wire types are our own (internal/fuse); ops.go lists the requests. They are
+// decoded with no allocation: names are strings that lie in the request buffer,
+// the structs handed to the Tree belong to the reader. Every request is bounds-checked before anything looks into it; a malformed one
 // is answered EINVAL or EIO. A panic in a handler is EIO for that request, its
 // stack goes to the log, and the server lives on.
 //

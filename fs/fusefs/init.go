@@ -9,8 +9,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 
@@ -32,7 +31,6 @@ type Session struct {
 type settings struct {
 	session               *Session
 	entry, attr, negative timeout
-	rare                  *fuse.ProtocolServer
 	xattrExt              bool // SETXATTR has its longer struct
 }
 
@@ -170,10 +168,6 @@ func (s *Server) setUp(sess *Session) error {
 	set.entry, set.attr, set.negative = timeouts(s.options())
 	flags := sess.flags()
 	set.xattrExt = flags&fuse.CAP_SETXATTR_EXT != 0
-	var err error
-	if set.rare, err = s.newRare(sess, flags); err != nil {
-		return err
-	}
 	s.set.Store(set)
 	return nil
 }

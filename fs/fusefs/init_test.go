@@ -5,8 +5,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 

@@ -3,8 +3,7 @@ package fusefs
 import (
 	"syscall"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/union"
 )

@@ -4,11 +4,10 @@ import (
 	"syscall"
 	"unsafe"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 )
 
-// The opcodes of the protocol (include/uapi/linux/fuse.h); go-fuse has them too,
-// but not exported.
+// The opcodes of the protocol (include/uapi/linux/fuse.h).
 const (
 	opLookup        = 1
 	opForget        = 2
@@ -86,7 +85,7 @@ type op struct {
 	run func(w *worker) (int, syscall.Errno)
 }
 
-// fixed is the size of T, a go-fuse struct that starts with the header, behind
+// fixed is the size of T, a struct that starts with the header, behind
 // that header.
 func fixed[T any]() int {
 	var t T
@@ -133,18 +132,17 @@ func init() {
 	def(opGetxattr, op{name: "GETXATTR", fixed: fixed[fuse.GetXAttrIn](), names: 1, run: (*worker).getxattr})
 	def(opIoctl, op{name: "IOCTL", fixed: fixed[fuse.IoctlIn](), slow: ioctlSlow, run: (*worker).ioctl})
 
-	// Rare: by go-fuse. SETXATTR is checked with the size of the shorter,
-	// older struct; go-fuse knows which one it is.
-	def(opReadlink, op{name: "READLINK", run: (*worker).rare})
-	def(opStatfs, op{name: "STATFS", run: (*worker).rare})
-	def(opSetxattr, op{name: "SETXATTR", fixed: 8, slow: notUpper, run: (*worker).rareSetxattr})
-	def(opListxattr, op{name: "LISTXATTR", fixed: fixed[fuse.GetXAttrIn](), run: (*worker).rareListxattr})
-	def(opRemovexattr, op{name: "REMOVEXATTR", names: 1, slow: notUpper, run: (*worker).rare})
+	// Rare. SETXATTR is checked with the size of the shorter, older struct.
+	def(opReadlink, op{name: "READLINK", run: (*worker).readlink})
+	def(opStatfs, op{name: "STATFS", run: (*worker).statfs})
+	def(opSetxattr, op{name: "SETXATTR", fixed: 8, slow: notUpper, run: (*worker).setxattr})
+	def(opListxattr, op{name: "LISTXATTR", fixed: fixed[fuse.GetXAttrIn](), run: (*worker).listxattr})
+	def(opRemovexattr, op{name: "REMOVEXATTR", names: 1, slow: notUpper, run: (*worker).removexattr})
 	def(opFsync, op{name: "FSYNC", fixed: fixed[fuse.FsyncIn](), slow: fsyncSlow, run: (*worker).fsync})
 	def(opFsyncdir, op{name: "FSYNCDIR", fixed: fixed[fuse.FsyncIn](), slow: fsyncSlow, run: (*worker).fsync})
-	def(opFallocate, op{name: "FALLOCATE", fixed: fixed[fuse.FallocateIn](), slow: always, run: (*worker).rare})
+	def(opFallocate, op{name: "FALLOCATE", fixed: fixed[fuse.FallocateIn](), slow: always, run: (*worker).fallocate})
 	def(opLseek, op{name: "LSEEK", fixed: fixed[fuse.LseekIn](), run: (*worker).lseek})
-	def(opCopyFileRange, op{name: "COPY_FILE_RANGE", fixed: fixed[fuse.CopyFileRangeIn](), slow: always, run: (*worker).rare})
+	def(opCopyFileRange, op{name: "COPY_FILE_RANGE", fixed: fixed[fuse.CopyFileRangeIn](), slow: always, run: (*worker).copyFileRange})
 
 	// The connection, and what is answered without asking the tree.
 	def(opInit, op{name: "INIT", fixed: 16, run: (*worker).init})

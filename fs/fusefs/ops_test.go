@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/fs/layer"
@@ -159,7 +159,7 @@ func TestData(t *testing.T) {
 	if o.Size != 100 && o.Size != 10 {
 		t.Errorf("copied %d", o.Size)
 	}
-	b.must(opFsync, 2, body(fuse.FsyncIn{FsyncFlags: fsyncDatasync}))
+	b.must(opFsync, 2, body(fuse.FsyncIn{FsyncFlags: fuse.FSYNC_FDATASYNC}))
 	if !b.tree.datasync {
 		t.Error("fdatasync became fsync")
 	}

@@ -7,8 +7,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/union"
 )

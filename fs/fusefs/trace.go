@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"golang.org/x/sys/unix"
 )
 

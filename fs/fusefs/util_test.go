@@ -10,8 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 

@@ -37,6 +37,7 @@ func (o *Options) String() string {
 	}
 	w.flag("static_nlink", o.StaticNlink)
 	w.flag("nomarker", o.NoMarker)
+	w.flag("scratch", o.Scratch)
 	w.str("xino", o.Xino)
 	w.str("io", [...]string{IOAuto: "", IOCached: "cached"}[o.IO])
 	if o.NoWriteback {

@@ -69,6 +69,7 @@ type Options struct {
 	Metacopy  bool
 	Fsync     Fsync
 	NoMarker  bool // nomarker: volatile leaves no marker in workdir, as fuse-overlayfs leaves none
+	Scratch   bool // scratch: upper and work are new and deleted afterwards; nothing in them is kept tidy
 	NoACL     bool
 	Timeout   *time.Duration // timeout=SECONDS; nil = for ever (1 s when Live)
 

@@ -50,6 +50,7 @@ func genOptions() *rapid.Generator[*Options] {
 			Metacopy:     flip.Draw(t, "metacopy"),
 			Fsync:        Fsync(rapid.IntRange(0, 2).Draw(t, "fsync")),
 			NoMarker:     flip.Draw(t, "nomarker"),
+			Scratch:      flip.Draw(t, "scratch"),
 			NoACL:        flip.Draw(t, "noacl"),
 			StaticNlink:  flip.Draw(t, "nlink"),
 			Xino:         rapid.SampledFrom([]string{"", "on", "off"}).Draw(t, "xino"),

@@ -42,6 +42,7 @@ func init() {
 		"metacopy": conv("on|off", parseBool, func(o *Options) *bool { return &o.Metacopy }),
 		"volatile": flag(func(o *Options) { o.Fsync = FsyncVolatile }),
 		"nomarker": flag(func(o *Options) { o.NoMarker = true }),
+		"scratch":  flag(func(o *Options) { o.Scratch = true }),
 		"fsync": word(func(o *Options) *Fsync { return &o.Fsync },
 			names[Fsync]{"auto": FsyncAuto, "1": FsyncAuto, "strict": FsyncStrict, "volatile": FsyncVolatile, "0": FsyncVolatile}, "auto|strict|volatile"),
 		"noacl":        flag(func(o *Options) { o.NoACL = true }),

@@ -23,12 +23,14 @@ type FS struct {
 	ro     bool
 	root   bool // the server has all capabilities over the layers (it is root in some user namespace)
 	fsetid bool // a write by the server leaves suid and sgid as they are
-	caps   upperCaps
 	work   workDir
 	ids    struct{ uid, gid idMap }
 	myUID  uint32 // what a file made by the server is owned by
 	myGID  uint32
 	inos   inoMap
+
+	caps    atomic.Pointer[upperCaps] // see can
+	probing sync.Mutex
 
 	bases *Bases
 	base  *base // nil: nothing is shared

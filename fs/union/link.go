@@ -214,7 +214,11 @@ func (fs *FS) openIndex() syscall.Errno {
 	if w.index > 0 {
 		return 0
 	}
-	fd, e := mkdirOpen(w.own, "index", 0o700)
+	own, e := w.ownDir()
+	if e != 0 {
+		return e
+	}
+	fd, e := mkdirOpen(own, "index", 0o700)
 	if e == 0 {
 		w.index, w.indexed = fd, true
 	}

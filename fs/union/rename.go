@@ -265,7 +265,7 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 	dot := over && dotWhiteout(dst.fd, dst.name)
 	if isDir && over && !dot {
 		// A directory can't be renamed over a char device, but exchanged.
-		if fs.caps.exchange {
+		if fs.can().exchange {
 			if e := sys.Rename(src.fd, src.name, dst.fd, dst.name, unix.RENAME_EXCHANGE); e != 0 {
 				return e
 			}
@@ -280,7 +280,7 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 		}
 	}
 	flags := uint(0)
-	if whiteout && fs.caps.whiteout {
+	if whiteout && fs.can().whiteout {
 		flags = unix.RENAME_WHITEOUT
 	}
 	e := fs.quota.removing(dst.fd, dst.name, func() syscall.Errno {

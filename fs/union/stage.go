@@ -99,7 +99,7 @@ func (fs *FS) unstage(dirfd int, name, tmp string, m *making, over bool) syscall
 	if m.typ() != unix.S_IFDIR {
 		return fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Rename(w, tmp, dirfd, name, 0) })
 	}
-	if fs.caps.exchange {
+	if fs.can().exchange {
 		return fs.quota.removing(dirfd, name, func() syscall.Errno {
 			e := sys.Rename(w, tmp, dirfd, name, unix.RENAME_EXCHANGE)
 			if e == 0 {

@@ -11,10 +11,10 @@ import (
 // putWhiteout hides name in the upper directory dirfd, where nothing is there
 // yet. Precondition: d.mu is held for writing.
 func (fs *FS) putWhiteout(d *dir, dirfd int, name string) syscall.Errno {
-	if fs.caps.mknod {
+	if fs.can().mknod {
 		return fs.linkWhiteout(dirfd, name)
 	}
-	if fs.caps.xattr {
+	if fs.can().xattr {
 		tmp := fs.tmpName()
 		if e := fs.makeXattrWhiteout(d, dirfd, tmp); e != 0 {
 			return e
@@ -108,16 +108,16 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 	if !whiteout {
 		return sys.Rename(dirfd, name, fs.work.tmp, tmp, 0)
 	}
-	if fs.caps.whiteout {
+	if fs.can().whiteout {
 		e := sys.Rename(dirfd, name, fs.work.tmp, tmp, unix.RENAME_WHITEOUT)
 		if e == 0 {
 			fs.quota.add(dirfd, name)
 		}
 		return e
 	}
-	if fs.caps.exchange && (fs.caps.mknod || fs.caps.xattr) {
+	if fs.can().exchange && (fs.can().mknod || fs.can().xattr) {
 		var e syscall.Errno
-		if fs.caps.mknod {
+		if fs.can().mknod {
 			e = sys.Mknod(fs.work.tmp, tmp, unix.S_IFCHR, 0)
 		} else {
 			e = fs.makeXattrWhiteout(d, dirfd, tmp)
@@ -131,7 +131,7 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 		}
 		return e
 	}
-	if !fs.caps.mknod && !fs.caps.xattr {
+	if !fs.can().mknod && !fs.can().xattr {
 		// A .wh. file may stand beside the object: hide first, then move.
 		if e := fs.putWhiteout(d, dirfd, name); e != 0 {
 			return e
@@ -148,7 +148,7 @@ func (fs *FS) takeAway(d *dir, dirfd int, name, tmp string, whiteout bool) sysca
 // may stand at the name: it would go.
 func (fs *FS) dropWhiteout(dirfd int, name string) syscall.Errno {
 	e := fs.dropName(dirfd, name)
-	if e == unix.ENOENT || !fs.caps.mknod {
+	if e == unix.ENOENT || !fs.can().mknod {
 		if fs.dropDotWhiteout(dirfd, name) == 0 {
 			return 0
 		}
@@ -178,7 +178,7 @@ func dotWhiteout(dirfd int, name string) bool {
 
 // setOpaque marks an upper directory so that nothing below it is merged.
 func (fs *FS) setOpaque(fd int) syscall.Errno {
-	if fs.caps.xattr {
+	if fs.can().xattr {
 		return sys.SetXattr(fd, "", fs.ns.Opaque(), []byte("y"), 0)
 	}
 	const mark = ".wh..wh..opq"

@@ -46,15 +46,20 @@ type upperCaps struct {
 	mknod    bool // char device 0:0
 	whiteout bool // RENAME_WHITEOUT
 	xattr    bool // the namespace's xattrs, on files and directories
-	handles  bool // name_to_handle_at
 	exchange bool // RENAME_EXCHANGE
 }
 
-// openWork prepares the work directory: one mount at a time, leftovers of a
-// killed one removed, and the upper's abilities probed.
+// openWork prepares the work directory: one mount at a time, and leftovers of a
+// killed one removed.
 func (fs *FS) openWork() error {
 	w := fs.stack.Work
 	name := w.Path
+	fs.work.index = -1
+	if fs.o.Scratch {
+		// Nobody else knows it, and it is deleted as a whole: what is made to
+		// keep others out and to tidy up would only be deleted, too.
+		return fs.openScratch()
+	}
 	var e syscall.Errno
 	if fs.work.own, e = mkdirOpen(w.FD, "plyfs", 0o700); e != 0 {
 		return fmt.Errorf("workdir %s: can't make plyfs/ in it: %w", name, e)
@@ -74,8 +79,6 @@ func (fs *FS) openWork() error {
 	if e := fs.emptyWork(); e != 0 {
 		return fmt.Errorf("workdir %s: can't remove what an earlier mount left in work/: %w", name, e)
 	}
-	fs.probe()
-	fs.work.index = -1
 	if fd, e := sys.OpenDir(fs.work.own, "index"); e == 0 && !fs.live.on {
 		fs.work.index, fs.work.indexed = fd, true
 	}
@@ -137,6 +140,9 @@ func (fs *FS) closeWork() error {
 		return nil
 	}
 	fs.quota.stop()
+	if fs.o.Scratch {
+		return nil
+	}
 	fs.linkOut()
 	if fs.o.Fsync == layer.FsyncVolatile && !fs.o.NoMarker {
 		if err := unix.Syncfs(fs.layers[0].fd); err != nil {
@@ -149,29 +155,83 @@ func (fs *FS) closeWork() error {
 	return nil
 }
 
-// probe finds out what the upper file system can do.
-func (fs *FS) probe() {
+// openScratch has the work directory itself in work/'s place.
+func (fs *FS) openScratch() error {
+	fd, err := unix.FcntlInt(uintptr(fs.stack.Work.FD), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fmt.Errorf("workdir %s: %w", fs.stack.Work.Path, err)
+	}
+	fs.work.tmp = fd
+	// One that was killed may have been here, and a copy is taken from its upper.
+	if e := fs.emptyWork(); e != 0 {
+		return fmt.Errorf("workdir %s: can't remove what an earlier mount left in it: %w", fs.stack.Work.Path, e)
+	}
+	if err := fs.setUpOverride(); err != nil {
+		return err
+	}
+	return fs.quota.start(fs)
+}
+
+// ownDir is plyfs/. Precondition: w.mu is held.
+func (w *workDir) ownDir() (int, syscall.Errno) {
+	if w.own <= 0 { // scratch has none until it is needed
+		fd, e := mkdirOpen(w.tmp, "plyfs", 0o700)
+		if e != 0 {
+			return -1, e
+		}
+		w.own = fd
+	}
+	return w.own, 0
+}
+
+// can says what the upper file system can do. It is tried when it counts for the
+// first time: most mounts end without.
+func (fs *FS) can() *upperCaps {
+	if c := fs.caps.Load(); c != nil {
+		return c
+	}
+	fs.probing.Lock()
+	defer fs.probing.Unlock()
+	if c := fs.caps.Load(); c != nil {
+		return c
+	}
+	c, sure := fs.probe()
+	if sure {
+		fs.caps.Store(c)
+	}
+	return c
+}
+
+// probe finds out what the upper file system can do. It isn't sure when one that
+// is full, or that fails, has refused something.
+func (fs *FS) probe() (c *upperCaps, sure bool) {
 	const a, b = "#probe1", "#probe2"
 	tmp := fs.work.tmp
+	c, sure = new(upperCaps), true
+	try := func(e syscall.Errno) bool {
+		switch e {
+		case unix.ENOSPC, unix.EDQUOT, unix.ENOMEM, unix.EIO, unix.EINTR, unix.EROFS:
+			sure = false
+		}
+		return e == 0
+	}
 	// On work/ itself, as the kernel's overlayfs does it: making a directory
 	// takes longer than all the rest.
-	if sys.SetXattr(tmp, "", fs.ns.Opaque(), []byte("0"), 0) == 0 {
-		fs.caps.xattr = true
+	if try(sys.SetXattr(tmp, "", fs.ns.Opaque(), []byte("0"), 0)) {
+		c.xattr = true
 		_ = sys.RemoveXattr(tmp, "", fs.ns.Opaque())
 	}
-	if _, _, e := sys.Handle(fs.stack.Work.FD, "work"); e == 0 {
-		fs.caps.handles = true
+	c.mknod = try(sys.Mknod(tmp, a, unix.S_IFCHR, 0))
+	if !c.mknod && !try(sys.Mknod(tmp, a, unix.S_IFREG|0o600, 0)) {
+		return c, sure
 	}
-	fs.caps.mknod = sys.Mknod(tmp, a, unix.S_IFCHR, 0) == 0
-	if !fs.caps.mknod && sys.Mknod(tmp, a, unix.S_IFREG|0o600, 0) != 0 {
-		return
+	if try(sys.Mknod(tmp, b, unix.S_IFREG|0o600, 0)) {
+		c.exchange = try(sys.Rename(tmp, a, tmp, b, unix.RENAME_EXCHANGE))
 	}
-	if sys.Mknod(tmp, b, unix.S_IFREG|0o600, 0) == 0 {
-		fs.caps.exchange = sys.Rename(tmp, a, tmp, b, unix.RENAME_EXCHANGE) == 0
-	}
-	fs.caps.whiteout = fs.caps.mknod && sys.Rename(tmp, a, tmp, b, unix.RENAME_WHITEOUT) == 0
+	c.whiteout = c.mknod && try(sys.Rename(tmp, a, tmp, b, unix.RENAME_WHITEOUT))
 	_ = sys.Unlink(tmp, a)
 	_ = sys.Unlink(tmp, b)
+	return c, sure
 }
 
 // setUpOverride marks the upper as one that keeps owners as data, when asked;

@@ -54,7 +54,7 @@ var foreign = []struct {
 	may    []string
 	why    string
 }{
-	{"github.com/hanwen/go-fuse", []string{"fs/fusefs"}, "the union must be testable, and replaceable, without FUSE"},
+	{"github.com/hanwen/go-fuse", []string{"fs/fusefs"}, "only to hold our structs against: what it brings is initialised in every process"},
 	{"github.com/containerd/", []string{"snapshot", "plugin", "cmd", "integration", "container/image"}, "the heart and the runner work without containerd"},
 }
 

@@ -162,7 +162,7 @@ var heavy = []string{
 // foreign are the modules that were found cheap enough.
 var foreign = []string{
 	"golang.org/x/sys/", "github.com/moby/sys/user", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/",
-	"github.com/hanwen/go-fuse/v2/", "github.com/BurntSushi/toml", "github.com/rogpeppe/go-internal/diff",
+	"github.com/BurntSushi/toml", "github.com/rogpeppe/go-internal/diff",
 }
 
 // TestLinked lists what is linked into run, try and the server of a root, which

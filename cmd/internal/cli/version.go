@@ -19,15 +19,3 @@ func VersionString() string {
 	}
 	return "unknown"
 }
-
-// ModuleVersion is the version of a module that is linked in, or "".
-func ModuleVersion(path string) string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, m := range info.Deps {
-			if m.Path == path {
-				return m.Version
-			}
-		}
-	}
-	return ""
-}
