@@ -36,6 +36,7 @@ type finding struct {
 type probe struct {
 	since time.Time
 	done  chan struct{} // closed when there is an answer
+	dead  bool          // the answer; set before done is closed
 }
 
 // find connects to the servers on sockets, for as long as it takes.
@@ -112,38 +113,46 @@ func (f *finding) still() (sockets []string) {
 	return sockets
 }
 
-// mute says that the mount on dir may be that of a server that lives and
-// hasn't told us what it serves: then it must not be replaced.
+// mute says that the mount on dir is that of a server that lives and hasn't
+// told us what it serves: then it must not be replaced.
 func (f *finding) mute(dir string) error {
-	silent := f.still()
-	if len(silent) == 0 {
+	if len(f.still()) == 0 {
 		return nil
 	}
 	found, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
 		ours := i.FSType == "fuse.plyfs" && i.Mountpoint == dir
 		return !ours, ours
 	})
-	if err != nil || len(found) == 0 || f.answers(dir) {
+	if err != nil || len(found) == 0 || f.dead(dir) {
 		return err
 	}
+	// One that goes on again is about to tell.
+	for end := time.Now().Add(again); time.Now().Before(end); time.Sleep(again / 50) {
+		if len(f.still()) == 0 {
+			return nil
+		}
+	}
+	silent := f.still()
 	for i, s := range silent {
 		silent[i] = describe(s)
+	}
+	if len(silent) == 0 {
+		return nil
 	}
 	return fmt.Errorf("%s of mounts does not answer: if it is stopped, continue or kill it", strings.Join(silent, ", or "))
 }
 
-// answers says whether the mount on dir says anything, be it that its server
-// is dead: whoever waits for one that is silent waits until it ends, so there
-// is one question at a time.
-func (f *finding) answers(dir string) bool {
+// dead says whether the mount on dir has lost its server. Whoever asks one that
+// is stopped waits until it goes on, so there is one question at a time.
+func (f *finding) dead(dir string) bool {
 	f.mu.Lock()
 	asked := f.probes[dir]
 	if asked == nil {
-		asked = &probe{time.Now(), make(chan struct{})}
+		asked = &probe{since: time.Now(), done: make(chan struct{})}
 		f.probes[dir] = asked
 		go func() {
 			var st unix.Statfs_t
-			_ = unix.Statfs(dir, &st)
+			asked.dead = unix.Statfs(dir, &st) == unix.ENOTCONN
 			f.mu.Lock()
 			delete(f.probes, dir)
 			f.mu.Unlock()
@@ -153,7 +162,7 @@ func (f *finding) answers(dir string) bool {
 	f.mu.Unlock()
 	select {
 	case <-asked.done:
-		return true
+		return asked.dead
 	case <-time.After(glance - time.Since(asked.since)):
 		return false
 	}

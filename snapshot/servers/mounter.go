@@ -189,9 +189,9 @@ func (p *Pool) Serves(ctx context.Context, dir string) (bool, error) {
 	if err := p.found.wait(ctx); err != nil {
 		return false, err
 	}
-	s := p.at(dir)
+	s, err := p.serverOf(dir)
 	if s == nil {
-		return false, p.found.mute(dir)
+		return false, err
 	}
 	r, err := s.quick.ask(Request{Op: OpServes, Dir: dir})
 	if isServer(err) { // from before the word
@@ -228,6 +228,16 @@ func (p *Pool) has(s *peer) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.servers[s.socket] == s
+}
+
+// serverOf is the server of dir, nil when there is none. An error says that
+// there is one and which is not known.
+func (p *Pool) serverOf(dir string) (*peer, error) {
+	if s := p.at(dir); s != nil {
+		return s, nil
+	}
+	err := p.found.mute(dir)
+	return p.at(dir), err // a server is known before it isn't silent any more
 }
 
 func (p *Pool) at(dir string) *peer {
@@ -305,9 +315,9 @@ func (p *Pool) Sync(ctx context.Context, dir string) error {
 	if err := p.found.wait(ctx); err != nil {
 		return err
 	}
-	s := p.at(dir)
+	s, err := p.serverOf(dir)
 	if s == nil {
-		return p.found.mute(dir)
+		return err
 	}
 	if _, err := s.quick.ask(Request{Op: OpHello}); p.hangs(s, err) {
 		return errStopped(s) // nobody could be torn from a call that waits for it
