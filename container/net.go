@@ -146,8 +146,8 @@ func runSlirp(path string, n *Net, dir string, pid int, userNS bool) (*netHelper
 		readyEnd.Close()
 		return nil, err
 	}
-	api := filepath.Join(dir, "slirp.sock")
-	_ = os.Remove(api)
+	const api = "slirp.sock" // in there: its whole path may be too long for a socket
+	_ = os.Remove(filepath.Join(dir, api))
 	args := []string{"--configure", "--mtu=65520", "--disable-host-loopback", "--ready-fd=3", "--exit-fd=4", "--netns-type=path"}
 	if userNS {
 		args = append(args, "--userns-path="+ns+"user")
@@ -157,6 +157,7 @@ func runSlirp(path string, n *Net, dir string, pid int, userNS bool) (*netHelper
 	}
 	args = append(args, ns+"net", "tap0")
 	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
 	cmd.ExtraFiles = []*os.File{readyEnd, exitEnd}
 	var said strings.Builder
 	cmd.Stderr = &said
@@ -172,10 +173,10 @@ func runSlirp(path string, n *Net, dir string, pid int, userNS bool) (*netHelper
 	_ = ready.SetReadDeadline(time.Now().Add(helperPatience))
 	if k, _ := ready.Read(make([]byte, 1)); k != 1 {
 		h.end()
-		return nil, fmt.Errorf("slirp4netns: %s", lastLine([]byte(said.String())))
+		return nil, fmt.Errorf("slirp4netns: %s", slirpSays(said.String()))
 	}
 	for _, p := range n.Ports {
-		if err := slirpForward(api, p); err != nil {
+		if err := slirpForward(dir, api, p); err != nil {
 			h.end()
 			return nil, fmt.Errorf("slirp4netns: port %d: %w", p.Host, err)
 		}
@@ -183,15 +184,31 @@ func runSlirp(path string, n *Net, dir string, pid int, userNS bool) (*netHelper
 	return h, nil
 }
 
+// slirpSays is the line of its messages that has the reason: the first one that
+// isn't about its device; what follows are its callers' names.
+func slirpSays(text string) string {
+	for line := range strings.Lines(text) {
+		if !strings.Contains(line, "tapfd=") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "ended without a word"
+}
+
 // slirpForward asks slirp4netns to listen for a port.
-func slirpForward(api string, p Port) error {
+func slirpForward(dir, api string, p Port) error {
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	f := os.NewFile(uintptr(fd), api)
 	defer f.Close()
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: api}); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", at, api)}); err != nil {
 		return err
 	}
 	ip := p.HostIP

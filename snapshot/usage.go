@@ -19,6 +19,8 @@ import (
 type usageCache struct {
 	mu sync.Mutex
 	m  map[string]snapshots.Usage
+
+	writing sync.Mutex // one at a time writes a file beside a layer; taken with nothing else held
 }
 
 func (c *usageCache) get(id string) (snapshots.Usage, bool) {
@@ -108,6 +110,8 @@ func (s *Snapshotter) count(ctx context.Context, id string) (snapshots.Usage, er
 		return u, err
 	}
 	s.usages.put(id, u)
+	s.usages.writing.Lock()
+	defer s.usages.writing.Unlock()
 	if err := writeFile(s.usage(id), fmt.Sprintf("%d %d\n", u.Size, u.Inodes)); err != nil {
 		s.log.Warn("usage is counted again after the next start", "file", s.usage(id), "error", err)
 	}

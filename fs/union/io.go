@@ -136,7 +136,9 @@ func (fs *FS) Write(id node.ID, p []byte, off int64, killFor *Caller) (int, sysc
 			return 0, e
 		}
 	}
-	fail.Point("write")
+	if e := fail.Err("write"); e != 0 {
+		return 0, e
+	}
 	fd, e := fs.fileFD(id, true)
 	if e != 0 {
 		return 0, e

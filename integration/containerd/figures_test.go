@@ -33,6 +33,7 @@ func TestFigures(t *testing.T) {
 		s.more = fmt.Sprintf("[proxy_plugins.fuse-overlayfs]\n  type = \"snapshot\"\n  address = %q\n", s.path("f.sock")) +
 			"[plugins.\"io.containerd.gc.v1.scheduler\"]\n  deletion_threshold = 0\n  mutation_threshold = 100000000\n"
 		s.peerPID = p.cmd.Process.Pid
+		s.metrics = freeAddress(t)
 		s.logLevel = "info" // as it runs elsewhere: a line for each call is dearer than Usage
 	})
 	f := &figures{stand: s}

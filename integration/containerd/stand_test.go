@@ -33,6 +33,7 @@ type stand struct {
 	ns                   string                    // containerd's namespace, when it isn't the stand's own
 	daemonP, containerdP *process
 	logLevel             string // of our daemon; else debug
+	metrics              string // where our daemon has its metrics, when it shall
 	peerPID              int    // of the snapshotter that ours is measured beside
 }
 
@@ -131,7 +132,7 @@ func (p *process) end(sig syscall.Signal) {
 func (s *stand) startDaemon() {
 	s.t.Helper()
 	_ = os.Remove(s.path("p.sock"))
-	s.daemonP = s.start("plyfs", s.command(s.daemon, append(s.flags(), "--log-level", cmp.Or(s.logLevel, "debug"))...))
+	s.daemonP = s.start("plyfs", s.command(s.daemon, append(s.flags(), "--log-level", cmp.Or(s.logLevel, "debug"), "--metrics", s.metrics)...))
 	s.eventually("our daemon serves", func() bool { _, err := os.Stat(s.path("p.sock")); return err == nil })
 }
 

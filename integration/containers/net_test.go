@@ -6,18 +6,26 @@ import (
 	"github.com/plyfs/plyfs/fs/fstest/require"
 )
 
-// TestUserNetwork: a connection in by a published port, and its end.
+// TestUserNetwork: a connection in by a published port, and its end, with each
+// of the helpers.
 func TestUserNetwork(t *testing.T) {
-	require.Tool(t, "pasta")
-	p := newPerson(t, "root")
-	p.sh(t, `
+	for _, helper := range []string{"pasta", "slirp4netns"} {
+		require.Tool(t, helper)
+		t.Run(helper, func(t *testing.T) {
+			each(t, func(t *testing.T, p *person) {
+				p.sh(t, `
+		mkdir -p $HOME/only; for t in newuidmap newgidmap `+helper+`; do ln -sf $(command -v $t) $HOME/only/; done
+		private=; [[ $(id -u) != 0 ]] || private='--userns private'
 		port=$((20000 + RANDOM % 10000))
-		$BIN run -d --name n --userns private --layer $LAYER --net user -p 127.0.0.1:$port:80 sh -c 'ls /sys/class/net >/if; echo hello | nc -l -p 80' >/dev/null
+		PATH=$HOME/only $BIN run -d --name n $private `+p.flags+` --layer $LAYER --net user -p 127.0.0.1:$port:80 sh -c 'ls /sys/class/net >/if; echo hello | nc -l -p 80' >/dev/null
 		[[ $($BIN ps --format '{{.Ports}}') = "127.0.0.1:$port->80/tcp" ]]
 		for i in $(seq 50); do got=$(busybox nc 127.0.0.1 $port </dev/null 2>/dev/null || true); [[ -z $got ]] || break; sleep 0.1; done
 		[[ $got = hello ]]
-		$BIN wait n >/dev/null; $BIN rm n >/dev/null
+		$BIN wait n >/dev/null; $BIN rm n >/dev/null; rm -r $HOME/only
 		no $RUN -p 80:80 true 2>/dev/null`)
+			})
+		})
+	}
 }
 
 // TestNetworkFallback: without a helper the default is no network and a warning,

@@ -12,7 +12,7 @@ needs=(
 	newuidmap:uidmap mmdebstrap:mmdebstrap busybox:busybox-static
 	getfattr:attr getfacl:acl setcap:libcap2-bin sqlite3:sqlite3
 	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux script:bsdutils
-	pasta:passt pgrep:procps rootlesskit:rootlesskit nsenter:util-linux
+	pasta:passt slirp4netns:slirp4netns pgrep:procps rootlesskit:rootlesskit nsenter:util-linux
 	systemctl:systemd systemd-analyze:systemd dbus-daemon:dbus-daemon
 	bwrap:bubblewrap strace:strace
 )
@@ -56,21 +56,26 @@ if ((${#packages[@]})); then
 	fi
 fi
 
-# /dev/fuse must be open to everybody: the rootless tests are the point.
-if [[ ! -c /dev/fuse ]] && ((EUID == 0)); then
-	modprobe fuse 2>/dev/null || true
-	[[ -c /dev/fuse ]] || mknod -m 0666 /dev/fuse c 10 229 2>/dev/null || true
-fi
-if [[ ! -c /dev/fuse ]]; then
-	problems+=("no /dev/fuse: load the kernel module with: sudo modprobe fuse")
-elif [[ $(stat -c %a /dev/fuse) != 666 ]]; then
-	if ((EUID == 0)); then
-		say "making /dev/fuse usable for everybody"
-		chmod 0666 /dev/fuse
-	elif [[ ! -r /dev/fuse || ! -w /dev/fuse ]]; then
-		problems+=("/dev/fuse is closed to $(id -un); run: sudo chmod 0666 /dev/fuse")
+# Devices that udev opens to everybody: the rootless tests are the point.
+device() { # DEVICE MAJOR MINOR MODULE
+	if [[ ! -c $1 ]] && ((EUID == 0)); then
+		modprobe "$4" 2>/dev/null || true
+		mkdir -p "${1%/*}"
+		[[ -c $1 ]] || mknod -m 0666 "$1" c "$2" "$3" 2>/dev/null || true
 	fi
-fi
+	if [[ ! -c $1 ]]; then
+		problems+=("no $1: load the kernel module with: sudo modprobe $4")
+	elif [[ $(stat -c %a "$1") != 666 ]]; then
+		if ((EUID == 0)); then
+			say "making $1 usable for everybody"
+			chmod 0666 "$1"
+		elif [[ ! -r $1 || ! -w $1 ]]; then
+			problems+=("$1 is closed to $(id -un); run: sudo chmod 0666 $1")
+		fi
+	fi
+}
+device /dev/fuse 10 229 fuse
+device /dev/net/tun 10 200 tun # for pasta and slirp4netns
 
 # The tests' unprivileged user, with 65536 subordinate ids.
 next_free() { # first id that no line of $1 covers

@@ -37,7 +37,9 @@ type Pool struct {
 // place is where a mount is served and counted.
 type place struct {
 	*peer
-	slot SlotRef
+	slot    SlotRef
+	pushing chan error // of the push that is under way
+	failed  error      // what a push has found and nobody was told who needs it
 }
 
 // peer is a server process.

@@ -3,6 +3,7 @@ package mountd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -103,6 +104,57 @@ func TestUsage(t *testing.T) {
 	if du, err := fs.DiskUsage(ctx, upper); err != nil || u != snapshots.Usage(du) {
 		t.Errorf("committed: %+v, a walk finds %+v, %v", u, du, err)
 	}
+}
+
+// TestUsageOfUnwrittenData: what a program has written and the kernel holds back
+// for half a minute is asked for; nobody syncs or closes the file.
+func TestUsageOfUnwrittenData(t *testing.T) {
+	if !inBox(t) {
+		return
+	}
+	w, ctx := newWorld(t), context.Background()
+	w.layer("base", "", func(dir string) { write(t, dir+"/f", "text") })
+	w.with(w.prepare("c", "base", nil), func(dir string) {
+		f, err := os.Create(dir + "/new")
+		must(t, err)
+		_, err = f.Write(make([]byte, 3<<20))
+		must(t, err)
+		for range 100 { // the writing is under way when Usage answers
+			u, err := w.Usage(ctx, "c")
+			must(t, err)
+			if u.Size >= 3<<20 {
+				must(t, f.Close())
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Error("what the kernel holds is not counted")
+	})
+}
+
+// TestUsageTellsOfLostData: a write that failed behind the program's back is an
+// error of Usage, and of the Commit after it.
+func TestUsageTellsOfLostData(t *testing.T) {
+	if !inBox(t) {
+		return
+	}
+	t.Setenv("PLYFS_FAIL", fmt.Sprintf("write:%d", unix.EIO)) // the server has it
+	w, ctx := newWorld(t), context.Background()
+	w.layer("base", "", func(dir string) { write(t, dir+"/f", "text") })
+	w.with(w.prepare("c", "base", nil), func(dir string) {
+		f, err := os.Create(dir + "/new")
+		must(t, err)
+		_, err = f.WriteString("lost")
+		must(t, err)
+		eventually(t, "Usage tells of it", func() bool {
+			_, err = w.Usage(ctx, "c")
+			return errors.Is(err, unix.EIO)
+		})
+		if err := w.Commit(ctx, "top", "c"); !errors.Is(err, unix.EIO) {
+			t.Errorf("Commit says %v", err)
+		}
+		_ = f.Close() // tells of it, too
+	})
 }
 
 // TestUsageOfExtraction: a layer that no server has seen is counted when it is
