@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/log"
 	"github.com/containerd/platforms"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
@@ -69,6 +70,9 @@ func start(ic *plugin.InitContext) (any, error) {
 	pool, err := servers.NewPool(servers.Config{
 		State: state, MountsPerServer: c.MountsPerServer,
 		Program: server, Args: []string{"containerd-plyfs-grpc", "serve-mounts"},
+		Silent: func(who string) {
+			log.G(ic.Context).Warnf("mounts are left to a server that does not answer: if it is stopped, continue or kill it: %s", who)
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -76,6 +80,11 @@ func start(ic *plugin.InitContext) (any, error) {
 	inUserNS := userns.RunningInUserNS()
 	s, err := snapshot.New(snapshot.Config{Root: root, State: state, Mounter: pool, Options: options, UserNS: inUserNS})
 	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	if err := s.Ready(ic.Context); err != nil { // containerd shows it then
+		_ = s.Close()
 		pool.Close()
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	if ok && err == nil {
 		usage = snapshots.Usage{Size: counted.Bytes, Inodes: counted.Inodes}
 	}
-	err = s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+	err = s.tx(ctx, true, func(ctx context.Context) error {
 		now, err := storage.CommitActive(ctx, key, name, usage, opts...)
 		if err == nil && now != id {
 			err = fmt.Errorf("it was removed and made anew meanwhile: %w", errdefs.ErrFailedPrecondition)
@@ -65,7 +65,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 
 // activeID is the id of an active snapshot.
 func (s *Snapshotter) activeID(ctx context.Context, key string) (id string, err error) {
-	err = s.ms.WithTransaction(ctx, false, func(ctx context.Context) error {
+	err = s.tx(ctx, false, func(ctx context.Context) error {
 		var info snapshots.Info
 		id, info, _, err = storage.GetInfo(ctx, key)
 		if err == nil && info.Kind != snapshots.KindActive {

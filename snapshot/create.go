@@ -51,6 +51,9 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 
 // make makes the record and the directories of a snapshot: both or none.
 func (s *Snapshotter) make(ctx context.Context, kind snapshots.Kind, key, parent string, opts []snapshots.Opt) (made storage.Snapshot, err error) {
+	if err := s.Ready(ctx); err != nil {
+		return made, err // what is being made before then is taken for a leftover
+	}
 	dir, err := s.newDir(kind)
 	if err != nil {
 		return made, fmt.Errorf("snapshot %s: %w", key, err)
@@ -66,7 +69,7 @@ func (s *Snapshotter) make(ctx context.Context, kind snapshots.Kind, key, parent
 		err = errors.Join(err, deleteTree(dir))
 	}()
 	fail.Point("prepare.dir")
-	err = s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+	err = s.tx(ctx, true, func(ctx context.Context) error {
 		if made, err = storage.CreateSnapshot(ctx, kind, key, parent, opts...); err != nil {
 			return fmt.Errorf("snapshot %s: %w", key, err)
 		}

@@ -68,7 +68,7 @@ func (d *Differ) baseOf(ctx context.Context, mounts []mount.Mount) (dir string, 
 // recordByID is record for an id.
 func (s *Snapshotter) recordByID(ctx context.Context, id string) (record, error) {
 	key := ""
-	err := s.ms.WithTransaction(ctx, false, func(ctx context.Context) error {
+	err := s.tx(ctx, false, func(ctx context.Context) error {
 		ids, err := storage.IDMap(ctx)
 		key = ids[id]
 		return ignoreNotFound(err)

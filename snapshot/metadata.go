@@ -11,17 +11,48 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/plyfs/plyfs/fs/fail"
 	bolt "go.etcd.io/bbolt"
 )
 
-// openDatabase opens the metadata, so that a file that is damaged is named now
-// and not at the first call.
-func (s *Snapshotter) openDatabase() (err error) {
+// openDatabase opens the metadata. What is in it is looked at by checkDatabase:
+// that takes longer the more there is.
+func (s *Snapshotter) openDatabase() error {
 	if err := s.metadataGone(); err != nil {
 		return err
 	}
-	// bbolt trusts its pages, and panics over some that are damaged; a file that
-	// was cut off faults where it is mapped.
+	return s.guarded(func() (err error) {
+		s.ms, err = storage.NewMetaStore(s.database(), func(o *bolt.Options) error {
+			o.Timeout = patience
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return s.ms.WithTransaction(s.ctx, false, func(context.Context) error { return nil })
+	})
+}
+
+// checkDatabase reads every record, so that a file that is damaged is named
+// now and not at some call, and puts the trash right. Calls wait for it.
+func (s *Snapshotter) checkDatabase() {
+	defer close(s.checked)
+	fail.Point("metadata.check")
+	s.damage = s.guarded(func() error {
+		return s.ms.WithTransaction(s.ctx, false, func(ctx context.Context) error {
+			_, err := storage.IDMap(ctx)
+			return ignoreNotFound(err)
+		})
+	})
+	if s.damage == nil {
+		s.damage = s.settleTrash()
+	}
+}
+
+// guarded runs what reads metadata that nobody has looked at yet. bbolt trusts
+// its pages, and panics over some that are damaged; a file that was cut off
+// faults where it is mapped.
+func (s *Snapshotter) guarded(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -35,17 +66,26 @@ func (s *Snapshotter) openDatabase() (err error) {
 			err = fmt.Errorf("metadata %s cannot be read: %w; restore it from a backup, or move %s away to begin anew", s.database(), err, s.root)
 		}
 	}()
-	s.ms, err = storage.NewMetaStore(s.database(), func(o *bolt.Options) error {
-		o.Timeout = patience
-		return nil
-	})
-	if err != nil {
+	return read()
+}
+
+// Ready waits until the metadata were looked at, as every call does by itself.
+// After an error none will work.
+func (s *Snapshotter) Ready(ctx context.Context) error {
+	select {
+	case <-s.checked:
+		return s.damage
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// tx is a transaction of the metadata.
+func (s *Snapshotter) tx(ctx context.Context, write bool, fn storage.TransactionCallback) error {
+	if err := s.Ready(ctx); err != nil {
 		return err
 	}
-	return s.ms.WithTransaction(s.ctx, false, func(ctx context.Context) error {
-		_, err := storage.IDMap(ctx)
-		return ignoreNotFound(err)
-	})
+	return s.ms.WithTransaction(ctx, write, fn)
 }
 
 // metadataGone refuses layers without metadata: with new metadata they would be

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 	"github.com/plyfs/plyfs/fs/layer"
+	"golang.org/x/sys/unix"
 )
 
 // FuseType is the type of the mounts that Config.FuseMounts answers.
@@ -34,7 +35,7 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, er
 }
 
 func (s *Snapshotter) record(ctx context.Context, key string) (r record, err error) {
-	err = s.ms.WithTransaction(ctx, false, func(ctx context.Context) error {
+	err = s.tx(ctx, false, func(ctx context.Context) error {
 		_, info, _, err := storage.GetInfo(ctx, key)
 		if err != nil {
 			return fmt.Errorf("mounts of snapshot %s: %w", key, err)
@@ -104,7 +105,7 @@ func (s *Snapshotter) mounts(ctx context.Context, r record) ([]mount.Mount, erro
 // doesn't wait for that.
 func (s *Snapshotter) settle(ctx context.Context, r *record) error {
 	for _, id := range r.ParentIDs {
-		if _, err := os.Lstat(s.mountPoint(id)); err != nil {
+		if !s.pointThere(id) {
 			continue
 		}
 		if err := s.release(ctx, id); err != nil {
@@ -237,6 +238,13 @@ func (s *Snapshotter) layersThere(r *record) error {
 	return nil
 }
 
+// pointThere says whether there is a mount point, without a question to the
+// server of what is mounted on it: that one may be stopped.
+func (s *Snapshotter) pointThere(id string) bool {
+	var sx unix.Statx_t
+	return unix.Statx(unix.AT_FDCWD, s.mountPoint(id), unix.AT_STATX_DONT_SYNC|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE, &sx) != unix.ENOENT
+}
+
 // release undoes the mount of a snapshot that needs none any more.
 func (s *Snapshotter) release(ctx context.Context, id string) error {
 	defer s.ids.lock(id)()
@@ -245,7 +253,7 @@ func (s *Snapshotter) release(ctx context.Context, id string) error {
 
 func (s *Snapshotter) releaseLocked(ctx context.Context, id string) error {
 	dir := s.mountPoint(id)
-	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+	if !s.pointThere(id) {
 		return nil
 	}
 	if err := s.c.Mounter.Unmount(ctx, dir); err != nil {

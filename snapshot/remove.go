@@ -17,7 +17,7 @@ import (
 func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 	var id string
 	moved := false
-	err := s.ms.WithTransaction(ctx, true, func(ctx context.Context) (err error) {
+	err := s.tx(ctx, true, func(ctx context.Context) (err error) {
 		if id, _, err = storage.Remove(ctx, key); err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (s *Snapshotter) Cleanup(ctx context.Context) error {
 // making a record and naming its directory.
 func (s *Snapshotter) collectOrphans(ctx context.Context) error {
 	var orphans []string
-	err := s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+	err := s.tx(ctx, true, func(ctx context.Context) error {
 		ids, err := storage.IDMap(ctx)
 		if ignoreNotFound(err) != nil {
 			return err
@@ -117,7 +117,7 @@ func (s *Snapshotter) emptyTrash(ctx context.Context) error {
 	// What is there and has a record is being removed by a transaction that
 	// may still fail.
 	var ids map[string]string
-	err = s.ms.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+	err = s.tx(ctx, false, func(ctx context.Context) (err error) {
 		ids, err = storage.IDMap(ctx)
 		return ignoreNotFound(err)
 	})

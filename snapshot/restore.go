@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -53,6 +52,10 @@ func (s *Snapshotter) settleTrash() error {
 // restore brings the mounts in line with the records. A snapshot that can't be
 // mounted is named in the log, and stays for a later attempt by Mounts.
 func (s *Snapshotter) restore() {
+	if s.checkDatabase(); s.damage != nil {
+		s.log.Error("no call is answered", "error", s.damage)
+		return
+	}
 	if err := s.collectOrphans(s.ctx); err != nil && s.ctx.Err() == nil {
 		s.log.Warn("what no snapshot owns is not all gone", "root", s.root, "error", err)
 	}
@@ -109,7 +112,7 @@ func (s *Snapshotter) remount() {
 		})
 	}
 	_ = g.Wait() // no error: each is in the log
-	if err := s.detachDead(); err != nil {
+	if err := s.detachDead(served); err != nil {
 		s.log.Warn("dead mounts are not all detached", "error", err)
 	}
 }
@@ -117,7 +120,7 @@ func (s *Snapshotter) remount() {
 // mountable gives the keys of all snapshots that can be mounted, by id.
 func (s *Snapshotter) mountable() (map[string]string, error) {
 	keys := map[string]string{}
-	err := s.ms.WithTransaction(s.ctx, false, func(ctx context.Context) error {
+	err := s.tx(s.ctx, false, func(ctx context.Context) error {
 		ids, err := storage.IDMap(ctx)
 		if err != nil {
 			return ignoreNotFound(err)
@@ -149,7 +152,7 @@ func (s *Snapshotter) replace(id, key string) error {
 		return s.release(s.ctx, id)
 	}
 	defer s.ids.lock(id)()
-	if _, err := os.Lstat(s.mountPoint(id)); errors.Is(err, os.ErrNotExist) {
+	if !s.pointThere(id) {
 		return nil // released meanwhile
 	}
 	return s.ensureLocked(s.ctx, &r)

@@ -44,6 +44,9 @@ type Snapshotter struct {
 	held *os.File // the lock of the root
 	ids  keyedLocks
 
+	checked chan struct{} // closed when the metadata were looked at
+	damage  error         // what was found; set before checked is closed
+
 	usages usageCache
 	bins   chan struct{} // one at a time empties the trash
 
@@ -63,13 +66,14 @@ var (
 const patience = 5 * time.Second
 
 // New opens the snapshots below c.Root, made if need be. It is quick whatever
-// their number: mounts are looked after in the background.
+// their number: metadata and mounts are looked after in the background, and what
+// needs them waits.
 func New(c Config) (*Snapshotter, error) {
 	p, err := newPaths(c.Root, c.State)
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshotter{paths: p, c: c, log: c.Log, bins: make(chan struct{}, 1)}
+	s := &Snapshotter{paths: p, c: c, log: c.Log, bins: make(chan struct{}, 1), checked: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -108,10 +112,7 @@ func (s *Snapshotter) open() error {
 	if err := unix.Access(s.root, unix.W_OK); err != nil {
 		return fmt.Errorf("root directory %s is not writable: %w", s.root, err)
 	}
-	if err := s.openDatabase(); err != nil {
-		return err
-	}
-	return s.settleTrash()
+	return s.openDatabase()
 }
 
 // Close ends the background jobs and closes the metadata. Mounts and data stay

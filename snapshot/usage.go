@@ -53,7 +53,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, e
 		info  snapshots.Info
 		usage snapshots.Usage
 	)
-	err := s.ms.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+	err := s.tx(ctx, false, func(ctx context.Context) (err error) {
 		id, info, usage, err = storage.GetInfo(ctx, key)
 		return err
 	})

@@ -64,7 +64,7 @@ func daemon(c *config) error {
 	}
 	defer disconnect()
 	server := proxy.NewServer(sn, d, observer(logger, m))
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	stopHTTP, err := serveHTTP(c, m, failed)
 	if err != nil {
 		return err
@@ -73,7 +73,13 @@ func daemon(c *config) error {
 	go func() { failed <- server.Serve(l) }()
 
 	logger.Info("serving", "address", c.Address, "root", c.Root, "version", cli.VersionString())
-	notify(logger, sd.SdNotifyReady)
+	go func() {
+		if err := sn.Ready(context.Background()); err != nil {
+			failed <- err
+			return
+		}
+		notify(logger, sd.SdNotifyReady)
+	}()
 	stopDog := watchdog(sn, logger)
 	defer stopDog()
 	select {
@@ -95,6 +101,9 @@ func stopServer(s *grpc.Server) {
 
 func newPool(c *config) (*servers.Pool, error) {
 	cfg := servers.Config{State: c.State, MountsPerServer: c.Mounts.PerServer, Program: "/proc/self/exe", Args: []string{program, serveVerb}, Version: cli.VersionString()}
+	cfg.Silent = func(who string) {
+		slog.Warn("mounts are left to a server that does not answer: if it is stopped, continue or kill it", "server", who)
+	}
 	// A pipe to somebody who waits for our end would be held open by the
 	// servers: they write to a file then.
 	if fi, err := os.Stderr.Stat(); err == nil && fi.Mode()&os.ModeNamedPipe != 0 {

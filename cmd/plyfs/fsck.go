@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -9,16 +10,26 @@ import (
 	"github.com/plyfs/plyfs/fs/dialect"
 )
 
-const fsckUsage = `usage: plyfs fsck [--work DIR] [-v] [--format text|json] UPPER
+const fsckUsage = `usage: plyfs fsck [--repair] [--to DIALECT] [--work DIR] [-v] [--format text|json] UPPER
 
 Checks an upper directory that is not mounted: in which dialect its deletions and
-owners are written, and what doesn't fit together. Nothing is changed. Exits 1
-when there are errors; warnings are what works here and may not work elsewhere.
+owners are written, and what doesn't fit together. Exits 1 when there are errors;
+warnings are what works here and may not work elsewhere. Without --repair and --to
+nothing is changed.
 
-  --work DIR      its work directory, to be looked at as well
+  --repair        put right what can be without guessing: leftovers, deletions of
+                  nothing, marks that are damaged, a mixture of dialects. No data
+                  are deleted: what is in the way is moved to lost+found, beside
+                  the work directory
+  --to DIALECT    write all marks as kernel, userxattr or fuse-overlayfs does, and
+                  repair as well. Data, owners and modes stay as they are
+  --work DIR      its work directory, to be looked at as well; for --repair and
+                  --to it is the one called work beside UPPER, if there is one
   -v --verbose    also list what is as it should be
   --format FORMAT text (one line for each finding, then a summary) or json
   -h              this text
+
+It can be interrupted and run again. docs/fsck.md says what is done to what.
 `
 
 // fsckReport is the result of fsck as JSON.
@@ -32,6 +43,8 @@ type fsckReport struct {
 	Copied   uint64            `json:"copied_up"`
 	Kinds    map[string]uint64 `json:"kinds"`
 	Findings []fsckFinding     `json:"findings"`
+	Mended   []fsckMended      `json:"mended,omitempty"`
+	Kept     []fsckMended      `json:"not_mended,omitempty"`
 	Notes    []string          `json:"notes,omitempty"`
 }
 
@@ -43,38 +56,43 @@ type fsckFinding struct {
 	Detail   string `json:"detail,omitempty"`
 }
 
+// fsckMended is what --repair did, or couldn't do.
+type fsckMended struct {
+	Kind   string `json:"kind"`
+	Path   string `json:"path"`
+	InWork bool   `json:"in_work,omitempty"`
+	Done   string `json:"done"`
+	Lost   string `json:"moved_to,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// fsckFlags are the arguments of fsck.
+type fsckFlags struct {
+	upper, work, format string
+	verbose, repair     bool
+	to                  dialect.To
+}
+
 func fsck(args []string) error {
-	spec := cli.Spec{Short: "hv", Long: []string{"help", "verbose", "work=", "format="}}
-	flags, rest, err := spec.Getopt(args, nil)
+	o, done, err := readFsck(args)
+	if done || err != nil {
+		return err
+	}
+	rep := fsckReport{Upper: o.upper, Findings: []fsckFinding{}}
+	d, err := openFsck(&o)
 	if err != nil {
 		return err
 	}
-	if wantsHelp(flags, fsckUsage) {
-		return nil
-	}
-	upper, err := cli.One(rest, "upper directory")
-	if err != nil {
-		return err
-	}
-	work, format, verbose := "", "text", false
-	for _, f := range flags {
-		switch f.Name {
-		case "work":
-			work = f.Value
-		case "format":
-			format = f.Value
-		default:
-			verbose = true
+	defer d.Close()
+	if o.repair {
+		if err := d.repair(&o, &rep); err != nil {
+			return err
 		}
 	}
-	if format != "text" && format != "json" {
-		return fmt.Errorf("unknown format %q: text and json are there", format)
-	}
-	rep := fsckReport{Upper: upper, Findings: []fsckFinding{}}
-	worst, err := check(upper, work, &rep, func(f dialect.Finding) {
+	worst, err := check(d, &rep, func(f dialect.Finding) {
 		switch {
-		case f.Severity == dialect.SevInfo && !verbose:
-		case format == "text":
+		case f.Severity == dialect.SevInfo && !o.verbose:
+		case o.format == "text":
 			fmt.Println(f)
 		default:
 			rep.Findings = append(rep.Findings, fsckFinding{f.Severity.String(), f.Kind.String(), f.Path, f.InWork, f.Detail})
@@ -83,8 +101,8 @@ func fsck(args []string) error {
 	if err != nil {
 		return err
 	}
-	rep.OK = worst < dialect.SevError
-	if format == "json" {
+	rep.OK = worst < dialect.SevError && len(rep.Kept) == 0
+	if o.format == "json" {
 		err = cli.PrintJSON(os.Stdout, rep)
 	} else {
 		rep.print()
@@ -95,25 +113,50 @@ func fsck(args []string) error {
 	return err
 }
 
-// check opens the directories, has them checked, and fills in the summary.
-func check(upper, work string, rep *fsckReport, report func(dialect.Finding)) (dialect.Severity, error) {
-	u, err := openCheckedDir(upper)
+func readFsck(args []string) (o fsckFlags, done bool, err error) {
+	spec := cli.Spec{Short: "hv", Long: []string{"help", "verbose", "work=", "format=", "repair", "to="}}
+	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
-		return 0, err
+		return o, false, err
 	}
-	defer u.Close()
-	workFD := -1
-	if work != "" {
-		w, err := openCheckedDir(work)
-		if err != nil {
-			return 0, err
+	if wantsHelp(flags, fsckUsage) {
+		return o, true, nil
+	}
+	o.format = "text"
+	if o.upper, err = cli.One(rest, "upper directory"); err != nil {
+		return o, false, err
+	}
+	for _, f := range flags {
+		switch f.Name {
+		case "work":
+			o.work = f.Value
+		case "format":
+			o.format = f.Value
+		case "repair":
+			o.repair = true
+		case "to":
+			o.repair = true
+			if o.to, err = dialect.ParseTo(f.Value); err != nil {
+				return o, false, fmt.Errorf("--to %s: %w", f.Value, err)
+			}
+		default:
+			o.verbose = true
 		}
-		defer w.Close()
-		workFD = int(w.Fd())
 	}
-	sum, err := dialect.Check(int(u.Fd()), workFD, report)
+	if o.format != "text" && o.format != "json" {
+		return o, false, fmt.Errorf("unknown format %q: text and json are there", o.format)
+	}
+	if o.to == dialect.ToKernel && !dialect.CanTrust() {
+		return o, false, errors.New("--to kernel: trusted.overlay xattrs can be written by root only: run it as root, or use --to userxattr")
+	}
+	return o, false, nil
+}
+
+// check has the directories checked, and fills in the summary.
+func check(d *fsckDirs, rep *fsckReport, report func(dialect.Finding)) (dialect.Severity, error) {
+	sum, err := dialect.Check(int(d.upper.Fd()), d.workFD(), report)
 	if err != nil {
-		return 0, fmt.Errorf("the check of %s could not go on: %w", upper, err)
+		return 0, fmt.Errorf("the check of %s could not go on: %w", rep.Upper, err)
 	}
 	rep.Dialect, rep.Override = sum.Dialect.String(), sum.Override
 	rep.Dirs, rep.Files, rep.Copied = sum.Dirs, sum.Files, sum.Copied
@@ -154,6 +197,9 @@ func (r *fsckReport) print() {
 		}
 	}
 	fmt.Println()
+	if n, kept := len(r.Mended), len(r.Kept); n+kept > 0 {
+		fmt.Printf("%d mended, %d not\n", n, kept)
+	}
 	for _, n := range r.Notes {
 		fmt.Println("note:", n)
 	}

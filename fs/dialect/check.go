@@ -31,6 +31,7 @@ type checker struct {
 	sum    Summary
 	marks  marks
 	inWork bool
+	mend   *mender // nil: nothing is changed
 
 	path   []string // names from the top to the directory that is being read
 	mount  uint64   // mount id of the upper; 0 where the kernel doesn't say
@@ -109,6 +110,9 @@ func (c *checker) entry(l *level, name string) (walk bool) {
 	default:
 		c.add(name, Unreadable, SevError, e.Error())
 		return false
+	}
+	if c.mend != nil && c.mend.look(l, name, &st) && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		c.mend.lookXattrs(l, name, &st)
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
 		// Whatever it is called: fuse-overlayfs leaves a device named

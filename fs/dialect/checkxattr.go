@@ -12,6 +12,7 @@ import (
 // dirMarks is what a directory's xattrs say of the merge.
 type dirMarks struct {
 	opaque   bool
+	xwh      bool
 	redirect bool // to somewhere else than the name below
 }
 
@@ -185,6 +186,7 @@ func (c *checker) opaque(o *object, ns NS, attr string, v []byte, d *dirMarks) {
 		c.add(o.name, kind, SevInfo, "")
 	case OpaqueXWhiteouts:
 		c.marks |= full
+		d.xwh = true
 		c.add(o.name, OpaqueX, SevWarning, attr+" = \"x\": the kernel honours it in lower layers only")
 	default:
 		c.bad(o, attr, SevWarning, v, "neither y nor x: ignored by all readers")

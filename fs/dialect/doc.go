@@ -9,9 +9,9 @@
 // is taken as hostile: each parser accepts any bytes, reads no further than
 // they go and says ErrInvalid at the first thing that the format forbids.
 //
-// The one part that touches files is the checker (Check), which walks an
-// upper directory and reports; it writes nothing, follows no symlink and
-// crosses no mount point.
+// The one part that touches files is the checker, which walks an upper directory
+// and follows no symlink and crosses no mount point. Check reports and writes
+// nothing; Mend puts right what Check reports, or turns one dialect into another.
 //
 // docs/ondisk.md describes the formats byte by byte.
 package dialect

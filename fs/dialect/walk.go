@@ -17,6 +17,9 @@ type level struct {
 	fd       int // -1 while closed for want of descriptors
 	dev, ino uint64
 	pure     bool     // nothing below it is merged: it, or one above, is opaque
+	xwh      bool     // empty files in it may be whiteouts
+	fixes    []fix    // to be done when it has been read
+	kept     bool     // a whiteout that is an xattr couldn't be replaced
 	next     int64    // where to read on
 	done     bool     // nothing to read on
 	dirs     []string // of the last batch, not walked yet, last first
@@ -68,6 +71,9 @@ func (c *checker) walk(fd int) error {
 		if !l.done {
 			c.batch(l, len(stack))
 			continue
+		}
+		if c.mend != nil {
+			c.mend.apply(l)
 		}
 		if len(stack) == 1 {
 			return nil
@@ -210,7 +216,10 @@ func (c *checker) enter(l, up *level) {
 	}
 	// Below an opaque directory nothing is merged, unless a redirect names
 	// another place in the lower layers.
-	l.pure = d.opaque || up != nil && up.pure && !d.redirect
+	l.pure, l.xwh = d.opaque || up != nil && up.pure && !d.redirect, d.xwh
+	if c.mend != nil {
+		c.mend.lookXattrs(l, "", &st)
+	}
 }
 
 // join is the path of name in the directory that is being read.

@@ -29,6 +29,8 @@ type plan struct {
 var (
 	mu    sync.Mutex
 	plans = map[string]*plan{}
+
+	record map[string]int // by name; nil when nobody counts
 )
 
 func init() {
@@ -58,6 +60,23 @@ func Disarm() {
 	armed.Store(false)
 }
 
+// Record has the failpoints counted that are passed, until the function that it
+// gives is called, which tells.
+func Record() (passed func() map[string]int) {
+	mu.Lock()
+	defer mu.Unlock()
+	record = map[string]int{}
+	armed.Store(true)
+	return func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		r := record
+		record = nil
+		armed.Store(len(plans) > 0)
+		return r
+	}
+}
+
 // Point is a place where the process may die or wait.
 func Point(name string) { _ = Err(name) }
 
@@ -71,6 +90,9 @@ func Err(name string) syscall.Errno {
 
 func hit(name string) syscall.Errno {
 	mu.Lock()
+	if record != nil {
+		record[name]++
+	}
 	p := plans[name]
 	if p != nil {
 		p.after--

@@ -3,6 +3,7 @@ package union
 import (
 	"syscall"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -56,16 +57,25 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	if e != 0 {
 		return e
 	}
+	fail.Point("copydata.copied")
+	if length < st.Size {
+		// Before the mark goes: what is beyond was not copied.
+		if e := fs.quota.around(dst, "", func() syscall.Errno { return sys.Truncate(dst, length) }); e != 0 {
+			return e
+		}
+	}
 	_ = sys.UtimesFD(dst, st.Atim, st.Mtim)
 	if fs.o.Fsync != layer.FsyncVolatile {
 		if e := sys.Fsync(dst); e != 0 {
 			return e
 		}
 	}
+	fail.Point("copydata.synced")
 	e = fs.quota.around(dst, "", func() syscall.Errno {
 		if e := sys.RemoveXattr(dst, "", fs.ns.Metacopy()); e != 0 && e != unix.ENODATA {
 			return e
 		}
+		fail.Point("copydata.unmarked")
 		_ = sys.RemoveXattr(dst, "", fs.ns.Redirect())
 		return 0
 	})

@@ -194,6 +194,7 @@ func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 		return e
 	}
 	if fd >= 0 && (fs.o.Fsync == layer.FsyncStrict || (fs.o.Fsync == layer.FsyncAuto && typ == unix.S_IFREG)) {
+		fail.Point("copyup.sync")
 		if e := sys.Fsync(fd); e != 0 {
 			return e
 		}
@@ -331,6 +332,7 @@ func (fs *FS) place(d *dir, dirfd int, name, tmp string, c *copied) syscall.Errn
 	if e != 0 {
 		return e
 	}
+	fail.Point("copyup.placed")
 	if times {
 		_ = fs.utimes(dirfd, "", pst.Atim, pst.Mtim)
 	}

@@ -143,6 +143,7 @@ func (fs *FS) makeAt(c *Caller, d *dir, dirfd int, name string, m *making, over 
 	if direct {
 		fd, e = fs.makeRaw(dirfd, name, m, m.mode)
 		if e == 0 {
+			fail.Point("create.made")
 			e = fs.statMade(fd, dirfd, name, st)
 		}
 		return fd, st, e
@@ -154,6 +155,7 @@ func (fs *FS) makeAt(c *Caller, d *dir, dirfd int, name string, m *making, over 
 		e = fs.unstage(dirfd, name, tmp, m, over)
 	}
 	if e == 0 {
+		fail.Point("create.placed")
 		e = fs.statMade(fd, dirfd, name, st)
 	}
 	if e != 0 {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -181,9 +182,11 @@ func (fs *FS) indexLink(i uint32, r *node.Rec, c *copied, dirfd int, name string
 	if in == "" {
 		return
 	}
+	fail.Point("index.begin")
 	if e := sys.Link(dirfd, name, fs.work.index, in); e != 0 {
 		return
 	}
+	fail.Point("index.linked")
 	var st sys.Stat
 	if sys.StatAt(fs.work.index, in, &st) != 0 {
 		return
@@ -311,6 +314,7 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 	r := fs.t.Rec(i)
 	errno = fs.linkAt(d, p.fd, name, i, r, ent != nil && ent.Upper == index.Whiteout)
 	if errno == 0 {
+		fail.Point("link.done")
 		ent = d.ix.Add(name)
 		ent.Upper, ent.Ino = r.Type, r.Ino
 		fs.noteBase(d, p.fd, name)
@@ -357,6 +361,7 @@ func (fs *FS) linkOnDisk(w at, dirfd int, name string, over bool) syscall.Errno 
 	if e := sys.Link(w.dir.fd, w.name, fs.work.tmp, tmp); e != 0 {
 		return e
 	}
+	fail.Point("link.staged")
 	e := fs.quota.removing(dirfd, name, func() syscall.Errno { return sys.Rename(fs.work.tmp, tmp, dirfd, name, 0) })
 	if e != 0 {
 		_ = sys.Unlink(fs.work.tmp, tmp)

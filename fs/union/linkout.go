@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -90,6 +91,7 @@ func (fs *FS) linkOutOne(d *dir, name, in string) {
 	if sys.StatAt(p.fd, "", &st) != 0 || sys.Link(fs.work.index, in, p.fd, name) != 0 {
 		return
 	}
+	fail.Point("linkout.linked")
 	fs.setImpure(d, p.fd)
 	_ = fs.utimes(p.fd, "", st.Atim, st.Mtim)
 	var buf [32]byte

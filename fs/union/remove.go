@@ -144,6 +144,7 @@ func (fs *FS) unlinkUpper(d *dir, dirfd int, name string, id node.ID, whiteout b
 	if e := fs.takeAway(d, dirfd, name, tmp, true); e != 0 {
 		return e
 	}
+	fail.Point("unlink.away")
 	return fs.quota.removing(fs.work.tmp, tmp, func() syscall.Errno { return sys.Unlink(fs.work.tmp, tmp) })
 }
 

@@ -178,6 +178,7 @@ func (fs *FS) nameUp(s *side) syscall.Errno {
 		return e
 	}
 	s.ent.Upper = fs.entryType(uint32(r.Type) << 12)
+	fail.Point("rename.named")
 	// The link count has grown by a name that was there before.
 	r.Set(node.Sticky)
 	r.Delta--
@@ -213,6 +214,7 @@ func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
 		return e
 	}
 	over := dst.ent != nil && dst.ent.Upper == index.Whiteout
+	fail.Point("rename.begin")
 	e := fs.quota.around(src.fd, "", func() syscall.Errno {
 		if src.d == dst.d {
 			return fs.renameOnDisk(src, dst, isDir, over)
@@ -320,6 +322,7 @@ func (fs *FS) exchange(a, b *side) syscall.Errno {
 	if e := sys.Rename(a.fd, a.name, b.fd, b.name, unix.RENAME_EXCHANGE); e != 0 {
 		return e
 	}
+	fail.Point("exchange.done")
 	a.ent.Upper, b.ent.Upper = b.ent.Upper, a.ent.Upper
 	a.ent.Ino, b.ent.Ino = b.ent.Ino, a.ent.Ino
 	aFirst, bFirst := fs.primary(ar, a.d.i, a.name), fs.primary(br, b.d.i, b.name)

@@ -3,6 +3,7 @@ package union
 import (
 	"syscall"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/node"
@@ -70,6 +71,7 @@ func (fs *FS) setRedirect(d *dir, fd int) syscall.Errno {
 	}
 	e = fs.quota.around(fd, "", func() syscall.Errno { return sys.SetXattr(fd, "", fs.ns.Redirect(), []byte(path), 0) })
 	if e == 0 {
+		fail.Point("rename.redirect")
 		d.redirect = path
 	}
 	return e
@@ -217,6 +219,7 @@ func (fs *FS) cutOff(id node.ID) syscall.Errno {
 	}
 	e = fs.unseen(p.fd, func() syscall.Errno {
 		for _, n := range whiteouts {
+			fail.Point("cutoff.whiteout")
 			if e := fs.dropWhiteout(p.fd, n); e != 0 && e != unix.ENOENT {
 				return e
 			}

@@ -3,6 +3,7 @@ package union
 import (
 	"syscall"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -47,6 +48,7 @@ func (fs *FS) clearTarget(src, dst *side, isDir bool) syscall.Errno {
 		if e := fs.quota.around(p.fd, "", func() syscall.Errno { return fs.setOpaque(p.fd) }); e != 0 {
 			return e
 		}
+		fail.Point("rename.opaque")
 		fd, e := sys.Open(p.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		if e != 0 {
 			return e
@@ -76,6 +78,7 @@ func (fs *FS) keepTarget(dst *side) syscall.Errno {
 	}
 	e := sys.Link(dst.fd, dst.name, fs.work.tmp, orphanName(dst.id))
 	if e == 0 {
+		fail.Point("rename.kept")
 		r.Set(node.Orphan)
 	}
 	return e

@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
 )
@@ -47,6 +48,7 @@ func (fs *FS) stage(d *dir, parentfd int, tmp string, m *making, acl, over bool)
 	if e != 0 {
 		return -1, e
 	}
+	fail.Point("create.raw")
 	obj, name := w, tmp
 	if fd >= 0 {
 		obj, name = fd, ""
@@ -103,6 +105,7 @@ func (fs *FS) unstage(dirfd int, name, tmp string, m *making, over bool) syscall
 		return fs.quota.removing(dirfd, name, func() syscall.Errno {
 			e := sys.Rename(w, tmp, dirfd, name, unix.RENAME_EXCHANGE)
 			if e == 0 {
+				fail.Point("create.exchanged")
 				_ = sys.Unlink(w, tmp)
 			}
 			return e

@@ -33,10 +33,11 @@ type env struct {
 // client does what the kernel does with nodes: it counts what it was given, so
 // that it can forget everything.
 type client struct {
-	t  testing.TB
-	fs *FS
-	mu sync.Mutex
-	n  map[node.ID]uint64
+	t     testing.TB
+	fs    *FS
+	mu    sync.Mutex
+	n     map[node.ID]uint64
+	steps []string // views between operations, see crash_test.go
 }
 
 var caller = &Caller{}

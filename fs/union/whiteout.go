@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/sys"
 	"golang.org/x/sys/unix"
 )
@@ -57,6 +58,7 @@ func (fs *FS) linkWhiteout(dirfd int, name string) syscall.Errno {
 				return e
 			}
 			w.whiteout = true
+			fail.Point("whiteout.made")
 		}
 		e := sys.Link(w.tmp, whiteoutName, dirfd, name)
 		if e == 0 && fs.quota.on && fs.quota.white.counted.Load() == 0 {
@@ -178,6 +180,7 @@ func dotWhiteout(dirfd int, name string) bool {
 
 // setOpaque marks an upper directory so that nothing below it is merged.
 func (fs *FS) setOpaque(fd int) syscall.Errno {
+	fail.Point("opaque.begin")
 	if fs.can().xattr {
 		return sys.SetXattr(fd, "", fs.ns.Opaque(), []byte("y"), 0)
 	}

@@ -2,7 +2,7 @@ package servers
 
 // takes says whether a server gets new mounts. Precondition: p.mu is held.
 func (p *Pool) takes(s *peer) bool {
-	return (p.version == "" || s.version == p.version) && s.mounts < p.max
+	return (p.version == "" || s.version == p.version) && s.mounts < p.max && !s.quick.hung.Load()
 }
 
 // retire lets a server go that has no mounts left and isn't needed for new

@@ -17,12 +17,12 @@ var _ snapshot.Mounter = (*Pool)(nil)
 
 // Mount has a server process mount the union on dir.
 func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
-	s, err := p.room()
+	s, err := p.awake(ctx)
 	if err != nil {
 		return err
 	}
 	r := Request{Op: OpMount, Dir: dir, Options: o.String()}
-	made, err := slowly(ctx, s, r)
+	made, err := p.slowly(ctx, s, r)
 	if err != nil {
 		p.mu.Lock()
 		s.mounts--
@@ -43,18 +43,52 @@ func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
 	return nil
 }
 
-// slowly asks on a connection of its own, and gives up when ctx ends; the
-// server doesn't.
-func slowly(ctx context.Context, s *peer, q Request) (Response, error) {
+// awake gives a server for another mount that isn't stopped, and counts the
+// mount in.
+func (p *Pool) awake(ctx context.Context) (*peer, error) {
+	if err := p.found.wait(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		s, err := p.room()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.quick.ask(Request{Op: OpHello}); !p.hangs(s, err) {
+			return s, nil
+		}
+		p.mu.Lock()
+		s.mounts--
+		p.mu.Unlock()
+	}
+}
+
+// slowly asks on a connection of its own, and gives up when ctx ends or the
+// server is stopped; the server doesn't.
+func (p *Pool) slowly(ctx context.Context, s *peer, q Request) (Response, error) {
 	c, err := dial(s.socket)
 	if err != nil {
 		return Response{}, err
 	}
 	defer c.c.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { _ = c.c.Close() })()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(atOnce):
+				if _, err := s.quick.ask(Request{Op: OpHello}); p.hangs(s, err) {
+					cancel(errStopped(s))
+				}
+			}
+		}
+	}()
 	r, err := c.ask(q)
 	if err != nil && ctx.Err() != nil {
-		err = ctx.Err()
+		err = context.Cause(ctx)
 	}
 	return r, err
 }
@@ -65,6 +99,9 @@ const lingering = 5 * time.Second
 
 // Unmount detaches whatever is mounted on dir.
 func (p *Pool) Unmount(ctx context.Context, dir string) error {
+	if err := p.found.wait(ctx); err != nil {
+		return err
+	}
 	if err := detach(dir); err != nil {
 		return err
 	}
@@ -82,8 +119,8 @@ func (p *Pool) Unmount(ctx context.Context, dir string) error {
 	if boundElsewhere(dir) {
 		return nil
 	}
-	_, err := slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
-	if err != nil && !isServer(err) && ctx.Err() == nil {
+	_, err := p.slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
+	if err != nil && !isServer(err) && !p.has(s) && ctx.Err() == nil {
 		return nil // the server is gone: so are its layers
 	}
 	return err
@@ -113,15 +150,18 @@ func boundElsewhere(dir string) bool {
 	return err != nil || len(found) > 0
 }
 
-// Served lists what the server processes have mounted.
+// Served lists what the server processes have mounted. One that doesn't answer
+// still serves what it did.
 func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
 	served := map[string]bool{}
+	if err := p.found.wait(ctx); err != nil {
+		return nil, err
+	}
 	for _, s := range p.all() {
 		r, err := s.quick.ask(Request{Op: OpList})
 		if p.hangs(s, err) {
-			return nil, errStopped(s)
-		}
-		if err != nil {
+			r.Dirs = p.of(s)
+		} else if err != nil {
 			continue // it is ending; watch sees it too
 		}
 		for _, d := range r.Dirs {
@@ -131,12 +171,27 @@ func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
 	return served, ctx.Err()
 }
 
+// of lists the directories that a server is known to serve.
+func (p *Pool) of(s *peer) (dirs []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for dir, at := range p.where {
+		if at.peer == s {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
 // Serves says whether dir is mounted and served. Of a directory that nothing
 // was mounted on nobody is asked.
 func (p *Pool) Serves(ctx context.Context, dir string) (bool, error) {
-	s := p.at(dir)
+	if err := p.found.wait(ctx); err != nil {
+		return false, err
+	}
+	s, err := p.serverOf(dir)
 	if s == nil {
-		return false, ctx.Err()
+		return false, err
 	}
 	r, err := s.quick.ask(Request{Op: OpServes, Dir: dir})
 	if isServer(err) { // from before the word
@@ -173,6 +228,16 @@ func (p *Pool) has(s *peer) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.servers[s.socket] == s
+}
+
+// serverOf is the server of dir, nil when there is none. An error says that
+// there is one and which is not known.
+func (p *Pool) serverOf(dir string) (*peer, error) {
+	if s := p.at(dir); s != nil {
+		return s, nil
+	}
+	err := p.found.mute(dir)
+	return p.at(dir), err // a server is known before it isn't silent any more
 }
 
 func (p *Pool) at(dir string) *peer {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,10 +18,13 @@ import (
 // Pool is the daemon's side: the server processes that there are.
 type Pool struct {
 	dir     string // of the sockets
-	start   func(listener *os.File) error
+	start   func(listener *os.File) (pid int, err error)
 	max     int
 	version string
 	lost    chan struct{}
+
+	found   *finding
+	silence func(who string)
 
 	starting sync.Mutex
 
@@ -66,19 +68,24 @@ type Config struct {
 	Version string
 	// Log is where servers write; nil is the daemon's standard error.
 	Log *os.File
+	// Silent is told of each server of an earlier daemon that lives and doesn't
+	// answer, by a description. nil is nobody.
+	Silent func(who string)
 }
 
-// NewPool finds the servers that an earlier daemon has left.
+// NewPool finds the servers that an earlier daemon has left. It waits for none
+// of them: they are connected to in the background.
 func NewPool(c Config) (*Pool, error) {
 	p := &Pool{
 		dir:     filepath.Join(c.State, "s"),
 		max:     max(c.MountsPerServer, 1),
 		version: c.Version,
 		lost:    make(chan struct{}, 1),
+		silence: c.Silent,
 		servers: map[string]*peer{},
 		where:   map[string]place{},
 	}
-	p.start = func(l *os.File) error { return startServer(c, l) }
+	p.start = func(l *os.File) (int, error) { return startServer(c, l) }
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory %s cannot be made: %w", p.dir, err)
 	}
@@ -86,21 +93,13 @@ func NewPool(c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range sockets {
-		if err := p.adopt(s); err != nil && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, os.ErrNotExist) {
-			p.Close()
-			return nil, fmt.Errorf("server process on %s does not answer: %w", s, err)
-		}
-	}
-	for _, s := range p.all() {
-		p.retire(s)
-	}
+	p.find(sockets)
 	return p, nil
 }
 
 // startServer starts a server process that outlives us: it has a session of
 // its own, and nothing of ours but the socket and the log.
-func startServer(c Config, listener *os.File) error {
+func startServer(c Config, listener *os.File) (pid int, err error) {
 	cmd := exec.Command(c.Program)
 	if len(c.Args) > 0 {
 		cmd.Args = c.Args
@@ -122,72 +121,10 @@ func startServer(c Config, listener *os.File) error {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("cannot start a server process: %w", err)
+		return 0, fmt.Errorf("cannot start a server process: %w", err)
 	}
 	go cmd.Wait() // no zombie; how it ended is seen on the connection
-	return nil
-}
-
-// adopt connects to a server process and stays connected. One that is being
-// killed may still take a connection and drop it: it is asked again until it
-// is dead.
-func (p *Pool) adopt(socket string) error {
-	for deadline := time.Now().Add(atOnce); ; time.Sleep(10 * time.Millisecond) {
-		err := p.connect(socket)
-		if !dropped(err) || time.Now().After(deadline) {
-			return err
-		}
-	}
-}
-
-func dropped(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// connect is adopt, once.
-func (p *Pool) connect(socket string) error {
-	c, err := dial(socket)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		_ = os.Remove(socket) // it died
-		p.tellLost()
-	}
-	if err != nil {
-		return err
-	}
-	_ = c.c.SetDeadline(time.Now().Add(atOnce))
-	hello, err := c.ask(Request{Op: OpHello})
-	var list Response
-	if err == nil {
-		list, err = c.ask(Request{Op: OpList})
-	}
-	var table *Table
-	if err == nil {
-		table, err = askTable(socket)
-	}
-	var watch *conn
-	if err == nil {
-		watch, err = dial(socket)
-	}
-	if err != nil {
-		_ = c.c.Close()
-		table.unmap()
-		return err
-	}
-	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs), table: table}
-	s.quick.socket, s.quick.c, s.watched = socket, c, watch
-	p.mu.Lock()
-	p.servers[socket] = s
-	for i, d := range list.Dirs {
-		at := place{peer: s}
-		if i < len(list.Slots) {
-			at.slot = list.Slots[i]
-		}
-		p.where[d] = at
-	}
-	p.mu.Unlock()
-	go p.watch(s, watch)
-	return nil
+	return cmd.Process.Pid, nil
 }
 
 // watch waits for the end of a server process.
@@ -209,7 +146,7 @@ func (p *Pool) watch(s *peer, c *conn) {
 	p.mu.Unlock()
 	s.quick.close()
 	if !closed { // then it is we who have let go
-		_ = os.Remove(s.socket)
+		_ = removeSocket(s.socket)
 	}
 	if left > 0 && !closed {
 		p.tellLost()
@@ -228,6 +165,7 @@ func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
+	p.found.end()
 	for _, s := range p.all() {
 		s.quick.close()
 		_ = s.watched.c.Close()
@@ -283,7 +221,10 @@ func (p *Pool) more() error {
 	l.SetUnlinkOnClose(false)
 	f, err := l.File()
 	if err == nil {
-		err = p.start(f)
+		var pid int
+		if pid, err = p.start(f); err == nil {
+			_ = os.WriteFile(pidFile(socket), fmt.Appendln(nil, pid), 0o600) // without, a message has the socket
+		}
 		_ = f.Close()
 	}
 	_ = l.Close()
@@ -291,7 +232,7 @@ func (p *Pool) more() error {
 		err = p.adopt(socket)
 	}
 	if err != nil {
-		_ = os.Remove(socket)
+		_ = removeSocket(socket)
 	}
 	return err
 }

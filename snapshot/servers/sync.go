@@ -21,9 +21,15 @@ import (
 // by then: syncfs does wait for the times that the kernel sends behind the data,
 // and they wait for the copy-up.
 func (p *Pool) Sync(ctx context.Context, dir string) error {
-	s := p.at(dir)
+	if err := p.found.wait(ctx); err != nil {
+		return err
+	}
+	s, err := p.serverOf(dir)
 	if s == nil {
-		return nil
+		return err
+	}
+	if _, err := s.quick.ask(Request{Op: OpHello}); p.hangs(s, err) {
+		return errStopped(s) // nobody could be torn from a call that waits for it
 	}
 	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -37,7 +43,7 @@ func (p *Pool) Sync(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
 	}
-	r, err := slowly(ctx, s, Request{Op: OpFiles, Dir: dir})
+	r, err := p.slowly(ctx, s, Request{Op: OpFiles, Dir: dir})
 	if err != nil {
 		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
 	}
@@ -134,6 +140,9 @@ func (p *Pool) failure(dir string) error {
 // Usage has the write-back begin and reads what the server of dir counts; only
 // for a mount beyond its table it is asked.
 func (p *Pool) Usage(ctx context.Context, dir string) (snapshot.Usage, bool, error) {
+	if err := p.found.wait(ctx); err != nil {
+		return snapshot.Usage{}, false, err
+	}
 	if err := p.push(ctx, dir); err != nil {
 		return snapshot.Usage{}, false, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -95,21 +96,40 @@ func (c *conn) ask(q Request) (r Response, err error) {
 // that is stopped must not stop the daemon as well.
 const atOnce = 10 * time.Second
 
+// again is how long one that was found to be stopped may take.
+const again = time.Second
+
 // quickConn is a connection for such requests, made anew after a fault: what
-// comes late would be taken for the next answer.
+// comes late would be taken for the next answer. Of a server that has let one
+// request wait too long nobody else has to find that out: it is asked whether it
+// is back on a connection of its own, and all wait for that, and not for long.
 type quickConn struct {
 	socket string
+	hung   atomic.Bool
 
 	mu     sync.Mutex
-	c      *conn // nil after a fault
+	c      *conn         // nil after a fault
+	back   chan struct{} // not nil while the server hangs; closed when it answers
+	bell   *conn         // where it is asked whether it is back
 	closed bool
 }
 
 func (q *quickConn) ask(r Request) (Response, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	if back := q.back; back != nil {
+		q.mu.Unlock()
+		select {
+		case <-back:
+		case <-time.After(again):
+		}
+		q.mu.Lock()
+	}
+	switch {
+	case q.closed:
 		return Response{}, net.ErrClosed
+	case q.back != nil:
+		return Response{}, os.ErrDeadlineExceeded
 	}
 	if q.c == nil {
 		c, err := dial(q.socket)
@@ -124,15 +144,41 @@ func (q *quickConn) ask(r Request) (Response, error) {
 		_ = q.c.c.Close()
 		q.c = nil
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		q.hangsLocked()
+	}
 	return a, err
+}
+
+// hangsLocked waits in the background until the server is back. Precondition:
+// q.mu is held.
+func (q *quickConn) hangsLocked() {
+	bell, err := dial(q.socket)
+	if err != nil {
+		return // it is ending, or has more connections than it takes: the next one finds out
+	}
+	back := make(chan struct{})
+	q.back, q.bell = back, bell
+	q.hung.Store(true)
+	go func() {
+		_, _ = bell.ask(Request{Op: OpHello}) // an answer, or its end
+		_ = bell.c.Close()
+		q.mu.Lock()
+		q.back, q.bell = nil, nil
+		q.hung.Store(false)
+		q.mu.Unlock()
+		close(back)
+	}()
 }
 
 func (q *quickConn) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	if q.c != nil {
-		_ = q.c.c.Close()
+	for _, c := range []*conn{q.c, q.bell} {
+		if c != nil {
+			_ = c.c.Close()
+		}
 	}
 }
 

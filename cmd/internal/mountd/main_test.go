@@ -37,13 +37,17 @@ func TestMain(m *testing.M) {
 }
 
 // perServer is how many mounts share a server process here.
-const perServer = 16
+var perServer = 16
+
+// silent gets what is told of servers that don't answer.
+var silent = make(chan string, 16)
 
 // newPool makes a pool that keeps its sockets in state.
 func newPool(state string) (*servers.Pool, error) {
 	return servers.NewPool(servers.Config{
 		State: state, MountsPerServer: perServer,
 		Program: "/proc/self/exe", Args: []string{"mountd.test", serveWord},
+		Silent: func(who string) { silent <- who },
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -210,8 +209,11 @@ func TestBadRoot(t *testing.T) {
 		t.Helper()
 		s, pool, err := open(root)
 		if err == nil {
+			err = s.Ready(context.Background())
 			_ = s.Close()
 			pool.Close()
+		}
+		if err == nil {
 			t.Errorf("%s is taken", root)
 		} else if msg := err.Error(); !strings.Contains(msg, part) || strings.Contains(msg, "\n") {
 			t.Errorf("%s: %v; want one line with %q", root, err, part)
@@ -332,59 +334,6 @@ func TestForms(t *testing.T) {
 		}
 		if again, err := w.Mounts(ctx, tt.key); err != nil || !reflect.DeepEqual(again, m) {
 			t.Errorf("%s again: %v, %v", tt.key, again, err)
-		}
-	}
-}
-
-// TestServerStopped: a server that doesn't answer is named, and its mounts are
-// left alone. What they take is known without it: nobody is asked for that.
-func TestServerStopped(t *testing.T) {
-	if !inBox(t) {
-		return
-	}
-	w, ctx := newWorld(t), context.Background()
-	w.layer("base", "", func(dir string) { write(t, dir+"/f", "base") })
-	m := w.prepare("c", "base", nil)
-	pids := w.servers()
-	if len(pids) != 1 {
-		t.Fatalf("%d server processes", len(pids))
-	}
-	write(t, m[0].Source+"/new", "new")
-	must(t, unix.Kill(pids[0], unix.SIGSTOP))
-	stopped(t, pids[0])
-	if u, err := w.Usage(ctx, "c"); err != nil || u.Inodes != 2 || u.Size == 0 {
-		t.Errorf("usage: %+v, %v", u, err)
-	}
-	_, err := w.Mounts(ctx, "c")
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("server process %d", pids[0])) {
-		t.Errorf("%v", err)
-	}
-	must(t, unix.Kill(pids[0], unix.SIGCONT))
-	again, err := w.Mounts(ctx, "c")
-	must(t, err)
-	if got := read(t, again[0].Source+"/f"); got != "base" || !reflect.DeepEqual(again, m) {
-		t.Errorf("afterwards: %q, %v", got, again)
-	}
-}
-
-// stopped waits for all threads of a process to have been stopped: on a busy
-// machine that takes until the one that got the signal runs.
-func stopped(t *testing.T, pid int) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		running := 0
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		for _, name := range threads {
-			text, _ := os.ReadFile(name)
-			if !strings.Contains(string(text), ") T ") {
-				running++
-			}
-		}
-		if running == 0 && len(threads) > 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d doesn't stop", pid)
 		}
 	}
 }
