@@ -76,11 +76,17 @@ func (c *Config) build(b *builder, hide []string) error {
 		hide = append(slices.Clone(hide), c.Store)
 	}
 	for _, p := range hide {
+		if hidden(path.Dir(p), hide) {
+			continue
+		}
 		if err := b.hide(p); err != nil {
 			return err
 		}
 	}
 	for p, text := range c.standIns(b) {
+		if hidden(p, hide) {
+			continue
+		}
 		if err := b.file(p, text); err != nil {
 			return err
 		}
@@ -90,6 +96,17 @@ func (c *Config) build(b *builder, hide []string) error {
 	}
 	slices.Sort(c.Made)
 	return b.finish()
+}
+
+// hidden says whether p is one of the hidden paths or below one. Nothing of our
+// own may be made there: the directories that lead to it would be seen.
+func hidden(p string, hide []string) bool {
+	for ; p != "/"; p = path.Dir(p) {
+		if slices.Contains(hide, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // standIns are the files that are made for the sandbox, with their text.

@@ -42,6 +42,25 @@ plyfs discard v
 	})
 }
 
+// TestHideAbove: what is hidden is gone, also where the layer of the view has
+// files and other hidden paths of its own in it.
+func TestHideAbove(t *testing.T) {
+	each(t, func(t *testing.T, h *home) {
+		h.run(`
+mkdir -p .ssh p/in; echo secret >p/in/f
+same "$(try --discard -w / --hide p --hide p/in --hide /etc -- sh -c 'cd /; for f in /etc '$H/p'; do test ! -e $f || { echo $f:; ls -A $f; }; done; ls -d '$H'/p/in 2>/dev/null')" ""
+same "$(try --discard -w / --hide /etc/shadow -- sh -c 'test ! -e /etc/shadow || echo there')" ""
+same "$(try --discard -w / --hide $H -- sh -c 'ls -d '$H' 2>/dev/null')" ""
+echo y >p/in/y
+same "$(try --discard -w / --hide $H --rw p/in -- find $H -mindepth 1 | sort)" "$H/p
+$H/p/in
+$H/p/in/f
+$H/p/in/y"
+same "$(try --discard --hide /run -- sh -c 'echo x >/run/x && cat /run/x')" x
+`)
+	})
+}
+
 // TestLive: the host goes on while a sandbox runs.
 func TestLive(t *testing.T) {
 	each(t, func(t *testing.T, h *home) {
