@@ -74,11 +74,18 @@ func (p *parser) element(e element) error {
 		opt.flag(p.o)
 		return nil
 	}
-	if err := opt.value(p, e.value); err != nil {
-		return fmt.Errorf("option %s: %w", key, err)
+	err := opt.value(p, e.value)
+	var whole foreignError
+	if err == nil || errors.As(err, &whole) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("option %s: %w", key, err)
 }
+
+// foreignError names its option itself.
+type foreignError string
+
+func (e foreignError) Error() string { return string(e) }
 
 // unknown is for options that nobody we know has.
 func (p *parser) unknown(key string, e element) error {
@@ -115,7 +122,7 @@ func (p *parser) foreign(key string, e element, f foreignOption) error {
 	case p.lenient:
 		p.warn("argument ignored: %s (%s)", key, f.why)
 	default:
-		return fmt.Errorf("option %s is one of %s; %s: leave it out", key, f.of, f.why)
+		return foreignError(fmt.Sprintf("option %s is one of %s; %s: leave it out", key, f.of, f.why))
 	}
 	return nil
 }
