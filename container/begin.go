@@ -17,7 +17,7 @@ type head struct {
 	inner   idMaps
 	stage   process
 	peer    peer
-	mapping mapping
+	mapping *mapping
 	slack   uintptr // see relax
 }
 
@@ -56,7 +56,7 @@ func (h *head) end() {
 }
 
 // startStage starts the stage, if that isn't done yet, and waits for nothing.
-func (r *Run) startStage(o *order) (mapping, error) {
+func (r *Run) startStage(o *order) (*mapping, error) {
 	h := prestarted.Swap(nil)
 	if h != nil && !h.outer.equal(o.Outer) {
 		h.end()

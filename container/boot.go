@@ -91,7 +91,7 @@ type order struct {
 	// the root: for that it needs one that the payload doesn't.
 	Guarded bool
 	// Job is done in the container in place of its payload (aside.go).
-	Job []string `json:",omitempty"`
+	Job []string
 	// Slack is the timer slack of the payload; 0 leaves it as it is.
 	Slack uintptr
 	// Resolv and similar texts of the host that init may not be able to read.
@@ -104,18 +104,35 @@ const maxOrder = 64 << 20
 // readOrder leaves the file open: the stage passes it on.
 func readOrder() (*order, error) {
 	o := new(order)
-	return o, readOrderInto(o)
+	b, err := orderText()
+	if err == nil {
+		if err = unpack(b, o.packed); err != nil {
+			err = fmt.Errorf("order: %w", err)
+		}
+	}
+	return o, err
 }
 
 func readOrderInto(v any) error {
-	text, err := io.ReadAll(io.NewSectionReader(preader(fdOrder), 0, maxOrder))
-	if err != nil {
-		return fmt.Errorf("no order on descriptor %d: %w; %s is for plyfs itself", fdOrder, err, roleEnv)
+	b, err := orderText()
+	if err == nil {
+		if err = json.Unmarshal(b, v); err != nil {
+			err = fmt.Errorf("order: %w", err)
+		}
 	}
-	if err := json.Unmarshal(text, v); err != nil {
-		return fmt.Errorf("order: %w", err)
+	return err
+}
+
+func orderText() ([]byte, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fdOrder, &st)
+	if err == nil {
+		b := make([]byte, min(max(st.Size, 0), maxOrder))
+		if _, err = io.ReadFull(io.NewSectionReader(preader(fdOrder), 0, maxOrder), b); err == nil {
+			return b, nil
+		}
 	}
-	return nil
+	return nil, fmt.Errorf("no order on descriptor %d: %w; %s is for plyfs itself", fdOrder, err, roleEnv)
 }
 
 // preader reads a descriptor that stays with its owner.
@@ -132,10 +149,7 @@ func (fd preader) ReadAt(p []byte, off int64) (int, error) {
 // file makes the order readable for the roles; each of them reads from the
 // start.
 func (o *order) file() (*os.File, error) {
-	text, err := json.Marshal(o)
-	if err != nil {
-		return nil, err
-	}
+	text := pack(o.packed)
 	if len(text) > maxOrder {
 		return nil, errors.New("the container's description is too long")
 	}

@@ -176,20 +176,30 @@ func (m idMaps) write(pid int) error {
 
 // start begins to write them: newuidmap and newgidmap do it; a single id of his
 // own a user may map himself.
-func (m idMaps) start(pid int) (mapping, error) {
+func (m idMaps) start(pid int) (*mapping, error) {
 	if m.single() && len(m.GID) == 1 && m.GID[0].Size == 1 {
 		return nil, m.writeSingle(pid)
 	}
-	// Both at once, and nothing of os/exec: its pipes and threads would take
-	// longer than the programs.
-	var all mapping
-	for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
-		one, err := startMapper(tool, pid, lines)
-		if err != nil {
-			return nil, errors.Join(err, all.wait())
+	all := &mapping{done: make(chan struct{})}
+	// On another thread: one that starts a program waits until the new process
+	// has its turn on a processor, and ours has other things to do. Both at once,
+	// and nothing of os/exec: its pipes and threads would take longer than the
+	// programs.
+	go func() {
+		defer close(all.done)
+		var running []*mapper
+		for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
+			one, err := startMapper(tool, pid, lines)
+			if err != nil {
+				all.err = err
+				break
+			}
+			running = append(running, one)
 		}
-		all = append(all, one)
-	}
+		for _, one := range running {
+			all.err = errors.Join(all.err, one.wait())
+		}
+	}()
 	return all, nil
 }
 
@@ -209,15 +219,19 @@ func (m idMaps) writeSingle(pid int) error {
 	return nil
 }
 
-// mapping are the programs that write the maps of a process.
-type mapping []*mapper
+// mapping are the programs that write the maps of a process; nil: it is done.
+type mapping struct {
+	done chan struct{}
+	err  error
+}
 
-func (all mapping) wait() error {
-	var errs []error
-	for _, m := range all {
-		errs = append(errs, m.wait())
+// wait can be called again.
+func (m *mapping) wait() error {
+	if m == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	<-m.done
+	return m.err
 }
 
 // tools are the paths of programs that were looked for already.
@@ -263,14 +277,9 @@ func startMapper(tool string, pid int, lines []idMap) (*mapper, error) {
 	return m, nil
 }
 
-// wait can be called again, and does nothing then.
 func (m *mapper) wait() error {
-	if m.pid == 0 {
-		return nil
-	}
 	defer m.said.Close()
 	ws := wait(m.pid)
-	m.pid = 0
 	if exitCode(ws) == 0 {
 		return nil
 	}

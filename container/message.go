@@ -1,7 +1,6 @@
 package container
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,13 +12,13 @@ import (
 // message is what the processes say to each other, one packet each. Which
 // fields count depends on who says it when: doc.go has the picture.
 type message struct {
-	Pid     int      `json:",omitempty"` // stage: init is started
-	Filter  []byte   `json:",omitempty"` // monitor to init: the seccomp program
-	Failure *failure `json:",omitempty"`
-	Warning string   `json:",omitempty"`
-	What    string   `json:",omitempty"` // of the descriptors that come along, or a word (ready, console.go)
-	Code    int      `json:",omitempty"` // a signal, or an exit code
-	Index   []int    `json:",omitempty"` // stage to init: which mounts they are
+	Pid     int    // stage: init is started
+	Filter  []byte // monitor to init: the seccomp program
+	Failure *failure
+	Warning string
+	What    string // of the descriptors that come along, or a word (ready, console.go)
+	Code    int    // a signal, or an exit code
+	Index   []int  // stage to init: which mounts they are
 }
 
 // failure is an error that crosses a process.
@@ -61,10 +60,7 @@ func (p peer) close() {
 }
 
 func (p peer) send(m message, fds ...int) error {
-	text, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
+	text := pack(m.packed)
 	if len(text) > maxMessage || len(fds) > maxFDs {
 		return errors.New("message too long")
 	}
@@ -73,7 +69,7 @@ func (p peer) send(m message, fds ...int) error {
 		oob = unix.UnixRights(fds...)
 	}
 	for {
-		err = unix.Sendmsg(int(p.f.Fd()), text, oob, nil, unix.MSG_NOSIGNAL)
+		err := unix.Sendmsg(int(p.f.Fd()), text, oob, nil, unix.MSG_NOSIGNAL)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -82,7 +78,18 @@ func (p peer) send(m message, fds ...int) error {
 
 // receive waits for a message; io.EOF says that the other end is gone.
 func (p peer) receive() (m message, fds []int, err error) {
-	buf := make([]byte, maxMessage)
+	// How long is it? Room for the longest would be a page fault for each page.
+	size, _, err := unix.Recvfrom(int(p.f.Fd()), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+	for errors.Is(err, unix.EINTR) {
+		size, _, err = unix.Recvfrom(int(p.f.Fd()), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+	}
+	if errors.Is(err, unix.ECONNRESET) || err == nil && size == 0 {
+		return m, nil, io.EOF
+	}
+	if err != nil {
+		return m, nil, err
+	}
+	buf := make([]byte, min(size, maxMessage))
 	oob := make([]byte, unix.CmsgSpace(4*maxFDs))
 	var n, on int
 	for {
@@ -110,5 +117,5 @@ func (p peer) receive() (m message, fds []int, err error) {
 			fds = append(fds, some...)
 		}
 	}
-	return m, fds, json.Unmarshal(buf[:n], &m)
+	return m, fds, unpack(buf[:n], m.packed)
 }
