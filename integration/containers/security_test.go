@@ -73,21 +73,29 @@ func TestConsole_CVE_2025_52565(t *testing.T) {
 	})
 }
 
-// TestProc_CVE_2025_52881_CVE_2019_19921: /proc is a proc of ours, and nothing
-// is mounted on it or written through it.
-func TestProc_CVE_2025_52881_CVE_2019_19921(t *testing.T) {
+// TestProc_…: /proc is a proc of ours, /sys a sysfs of ours, and nothing is
+// mounted on them or written through them, also where the image has links there.
+func TestProc_CVE_2025_52881_CVE_2019_19921_CVE_2023_27561_CVE_2023_28642(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		p.prints(t, `for to in /proc /proc/self/attr /x/../proc/sys; do $RUN -v $LAYER:$to true 2>&1; $RUN --tmpfs $to true 2>&1; done | grep -vc 'nothing can be mounted'`, "0")
 		p.sh(t, `mkdir $LAYER/fake; ln -s /fake $LAYER/proc`)
-		p.prints(t, `$RUN --sysctl net.ipv4.ip_forward=1 true 2>&1 || echo $?`, "plyfs: /proc is a symbolic link in the root; it must be a directory\n125")
+		p.prints(t, `$RUN --sysctl net.ipv4.ip_forward=1 true 2>&1 || echo $?
+			rm $LAYER/proc; ln -s /fake $LAYER/sys; $RUN true 2>&1 || echo $?; rm $LAYER/sys; mkdir $LAYER/proc; ln -s ../fake $LAYER/proc/self; ln -s ../fake $LAYER/proc/sys
+			$RUN --sysctl net.ipv4.ip_unprivileged_port_start=7 cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ls -A $LAYER/fake`,
+			"plyfs: /proc is a symbolic link in the root; it must be a directory\n125\n"+
+				"plyfs: /sys is a symbolic link in the root; it must be a directory\n125\n7")
 	})
 }
 
-// TestDev_CVE_2026_41579: an image whose /dev leads elsewhere is refused.
-func TestDev_CVE_2026_41579(t *testing.T) {
+// TestDev_…: an image whose /dev leads elsewhere is refused, and one that has
+// links in it leads nobody anywhere.
+func TestDev_CVE_2026_41579_CVE_2026_47766(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		p.sh(t, `ln -s /tmp $LAYER/dev`)
 		p.prints(t, `$RUN true 2>&1 || echo $?`, "plyfs: /dev is a symbolic link in the root; it must be a directory\n125")
+		p.prints(t, `rm $LAYER/dev; mkdir $LAYER/dev $LAYER/away; for n in pts shm mqueue console fd null ptmx; do ln -s /away $LAYER/dev/$n; done
+			$RUN sh -c 'for n in pts shm mqueue; do grep -c " /dev/$n " /proc/self/mountinfo; [ -L /dev/$n ] && echo $n is a link; done; readlink /dev/fd; readlink /dev/ptmx; echo x >/dev/null; ls -A /away'; ls -A $LAYER/away`,
+			"1\n1\n1\n/proc/self/fd\npts/ptmx")
 	})
 }
 
@@ -123,10 +131,13 @@ func TestCgroupfs_CVE_2022_0492_CVE_2023_25809(t *testing.T) {
 
 // TestKernelSurface_CVE_2022_0185_CVE_2023_0386: the calls that the kernel was
 // attacked through are refused, nested user namespaces first of all.
-func TestKernelSurface_CVE_2022_0185_CVE_2023_0386(t *testing.T) {
+//
+// So are the sockets of packet filters and of IPsec without CAP_NET_ADMIN, where
+// the kernel has them at all.
+func TestKernelSurface_CVE_2022_0185_CVE_2022_27666_CVE_2023_0386_CVE_2023_32233_CVE_2024_1086(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		withAttack(t, p)
-		p.prints(t, `$RUN sh -c 'for a in "fsopen ext4" "fsopen overlay" userns keyring uring bpf perf fault handle; do attack $a; done' | sort -u; $RUN sh -c 'unshare -m true; mount -t tmpfs x /tmp' >/dev/null 2>&1 && echo permitted`, "operation not permitted")
+		p.prints(t, `$RUN sh -c 'for a in "fsopen ext4" "fsopen overlay" userns keyring uring bpf perf fault handle nftables ipsec "nested nftables" "nested ipsec"; do attack $a; done' | grep -vx 'protocol not supported' | sort -u; $RUN sh -c 'unshare -m true; mount -t tmpfs x /tmp' >/dev/null 2>&1 && echo permitted`, "operation not permitted")
 	})
 }
 

@@ -11,7 +11,13 @@ import (
 )
 
 // attempts are named as on the command line.
-var attempts = map[string]func(arg string) error{
+var attempts map[string]func(arg string) error
+
+func init() {
+	attempts = all // which speaks of attempts
+}
+
+var all = map[string]func(arg string) error{
 	// abstract connects to a socket of the network namespace.
 	"abstract": func(arg string) error {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -50,6 +56,25 @@ var attempts = map[string]func(arg string) error{
 		_, _, e := unix.Syscall(unix.SYS_IOCTL, 0, unix.TIOCSTI, uintptr(unsafe.Pointer(&c)))
 		return errno(e)
 	},
+	// nftables makes a table of packet filters, ipsec flushes the state of IPsec;
+	// nested does one of them as root of a user and a network namespace more.
+	"nftables": func(string) error {
+		return netlink(unix.NETLINK_NETFILTER, []message{
+			{unix.NFNL_MSG_BATCH_BEGIN, []byte{unix.AF_UNSPEC, 0, 0, unix.NFNL_SUBSYS_NFTABLES}},
+			{unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE, append([]byte{unix.NFPROTO_IPV4, 0, 0, 0, 6, 0, 1, 0}, "x\x00\x00\x00"...)},
+			{unix.NFNL_MSG_BATCH_END, []byte{unix.AF_UNSPEC, 0, 0, unix.NFNL_SUBSYS_NFTABLES}},
+		})
+	},
+	"ipsec": func(string) error {
+		const flushStates = 0x1c                                                     // XFRM_MSG_FLUSHSA
+		return netlink(unix.NETLINK_XFRM, []message{{flushStates, make([]byte, 8)}}) // of any protocol
+	},
+	"nested": func(arg string) error {
+		if err := unix.Unshare(unix.CLONE_NEWUSER | unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return attempts[arg]("")
+	},
 	"fsopen": func(arg string) error { _, err := unix.Fsopen(arg, 0); return err },
 	"userns": func(string) error { return unix.Unshare(unix.CLONE_NEWUSER) },
 	"keyring": func(string) error {
@@ -62,6 +87,42 @@ var attempts = map[string]func(arg string) error{
 	"fault":    func(string) error { return call(unix.SYS_USERFAULTFD, 0) },
 	"writable": func(arg string) error { _, err := unix.Open(arg, unix.O_WRONLY, 0); return err },
 	"readable": func(arg string) error { _, err := unix.Open(arg, unix.O_RDONLY|unix.O_NONBLOCK, 0); return err },
+}
+
+// message is one of netlink.
+type message struct {
+	kind uint16
+	body []byte
+}
+
+// netlink sends messages and gives the first error that is answered.
+func netlink(protocol int, messages []message) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, protocol)
+	if err != nil {
+		return err
+	}
+	var out []byte
+	for i, m := range messages {
+		h := unix.NlMsghdr{
+			Len: uint32(unix.SizeofNlMsghdr + len(m.body)), Type: m.kind,
+			Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK | unix.NLM_F_CREATE, Seq: uint32(i + 1),
+		}
+		out = append(out, (*[unix.SizeofNlMsghdr]byte)(unsafe.Pointer(&h))[:]...)
+		out = append(out, m.body...)
+	}
+	if err := unix.Sendto(fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	in := make([]byte, 8192)
+	n, _, err := unix.Recvfrom(fd, in, 0)
+	if err != nil {
+		return err
+	}
+	if n < unix.SizeofNlMsghdr+4 {
+		return unix.EBADMSG
+	}
+	code := *(*int32)(unsafe.Pointer(&in[unix.SizeofNlMsghdr]))
+	return errno(unix.Errno(-code))
 }
 
 func call(nr, arg uintptr) error {
