@@ -93,6 +93,9 @@ func (c *crew) growLocked(limit int) error {
 	if err != nil {
 		return err
 	}
+	if c.s.cfg.Flight != nil {
+		b.populate()
+	}
 	r := &reader{active: true, wake: make(chan struct{}, 1)}
 	c.active++
 	c.readers = append(c.readers, r)

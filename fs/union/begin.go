@@ -70,4 +70,3 @@ func (fs *FS) beginRemove(kind uint32, d *dir, name string, id node.ID, hide, up
 	}
 	return fs.mem.begin(&in, name, "")
 }
-
