@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plyfs/plyfs/fs/keeper"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 
@@ -60,6 +61,11 @@ func daemonise(r *request) error {
 	child := exec.Command(selfExe)
 	child.Args = os.Args
 	child.Env = append(os.Environ(), serveEnv+"=3")
+	if !r.options.NoKeeper {
+		// It starts the server, which finds our socket there.
+		child.Args = append([]string{"plyfs-keeper"}, os.Args[1:]...)
+		child.Env = append(os.Environ(), keeper.Env+"=3")
+	}
 	child.Stderr = os.Stderr
 	child.ExtraFiles = []*os.File{theirs}
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -109,9 +115,13 @@ func answers(mountPoint string) error {
 // internalRole runs this process as a child that plyfs started, when it is
 // one.
 func internalRole() (bool, error) {
+	link = keeper.Connected()
 	if fd := os.Getenv(serveEnv); fd != "" {
 		os.Unsetenv(serveEnv)
 		return true, child(fd)
+	}
+	if link != nil {
+		return true, takeOver()
 	}
 	if os.Getenv(probeEnv) != "" {
 		return true, probeChild()

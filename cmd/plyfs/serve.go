@@ -77,7 +77,19 @@ func serve(r *request, h host) error {
 	if e := tree.Close(); err == nil {
 		err = e
 	}
+	if err == nil {
+		link.Bye()
+	}
 	return err
+}
+
+// mountConfig is how r is served.
+func mountConfig(r *request, logger *log.Logger, out io.Writer) fusefs.Config {
+	config := fusefs.Config{Options: r.options, UserNS: sys.InUserNamespace(), Log: logger}
+	if r.trace {
+		config.Trace = out
+	}
+	return config
 }
 
 // serveTree is serve with the union made and its mount point resolved.
@@ -86,21 +98,30 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer, lo
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 
-	userNS := sys.InUserNamespace()
-	fd, err := fusefs.Mount(dir, r.options, userNS)
+	config := mountConfig(r, logger, out)
+	var held map[string]int
+	var err error
+	if link != nil {
+		if held, err = tree.Keep(); err == nil {
+			config.Flight, err = fusefs.NewFlight()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	fd, err := fusefs.Mount(dir, r.options, config.UserNS)
 	if err != nil {
 		return err
-	}
-	config := fusefs.Config{Options: r.options, UserNS: userNS, Log: logger}
-	if r.trace {
-		config.Trace = out
 	}
 	mine := mountOn(dir)
 	announce(mine)
 	server := fusefs.NewServer(fd, tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()
-	if err = server.WaitReady(); err == nil {
+	if err = server.WaitReady(); err == nil && link != nil {
+		err = kept(r, held, fd, config.Flight, server, mine, out)
+	}
+	if err == nil {
 		err = h.ready()
 	}
 	if err != nil {
@@ -131,6 +152,7 @@ func attend(server *fusefs.Server, m mountLine, signals <-chan os.Signal, ended 
 			case s == syscall.SIGUSR1:
 				logCounts(server, logger)
 			case asked:
+				link.Bye()
 				return fmt.Errorf("ended by a second signal (%v) while the mount on %s was in use", s, m.dir)
 			default:
 				asked = true

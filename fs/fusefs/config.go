@@ -27,6 +27,8 @@ type Config struct {
 	// an earlier server: no INIT will come, and what was agreed on then
 	// goes on to hold.
 	Session *Session
+	// Flight, when not nil, keeps what is in flight for the next server.
+	Flight *Flight
 }
 
 // maxReaders bounds the readers: more than sixteen only fight for the device's

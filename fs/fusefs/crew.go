@@ -93,6 +93,9 @@ func (c *crew) growLocked(limit int) error {
 	if err != nil {
 		return err
 	}
+	if c.s.cfg.Flight != nil {
+		b.populate()
+	}
 	r := &reader{active: true, wake: make(chan struct{}, 1)}
 	c.active++
 	c.readers = append(c.readers, r)
@@ -182,6 +185,7 @@ func (c *crew) run(r *reader, b *buffers) {
 func (c *crew) loop(r *reader, b *buffers) error {
 	s := c.s
 	w := s.newWorker(b)
+	defer s.cfg.Flight.leave(w.seat)
 	for turn := uint32(0); ; {
 		n, e := s.dev.read(b.in)
 		switch e {
@@ -211,6 +215,9 @@ func (c *crew) loop(r *reader, b *buffers) error {
 			if w.op == &ops[opInit] && w.set == nil && s.set.Load() != nil {
 				s.isReady()
 			}
+		}
+		if w.seat != nil {
+			w.seat.Store(0)
 		}
 		if c.surplus.Load() > 0 && !c.rest(r) {
 			return nil

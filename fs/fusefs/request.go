@@ -3,6 +3,7 @@ package fusefs
 import (
 	"bytes"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -22,6 +23,10 @@ type worker struct {
 	set   *settings
 	shard *shard  // nil in a slow task: its reader has counted it
 	own   *[]byte // a slow task's copy of the request, to be given back
+
+	// seat is where the request in hand is noted for the next server; nil
+	// when there will be none.
+	seat *atomic.Uint64
 
 	in  []byte // the request: header, struct, names, data; no extension
 	out []byte // the reply: header, payload
@@ -193,6 +198,14 @@ func checkName(s string) syscall.Errno {
 func (w *worker) run() int {
 	if w.s.trace != nil {
 		w.note.path = w.s.tree.Name(w.node()) // before the op changes it
+	}
+	if w.seat != nil {
+		w.began()
+	}
+	if w.header().Unique&resent != 0 {
+		if n, e, done := w.again(); done {
+			return w.finish(n, e)
+		}
 	}
 	n, e := w.op.run(w)
 	return w.finish(n, e)

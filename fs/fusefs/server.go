@@ -85,6 +85,9 @@ func (s *Server) Serve() error {
 	if s.err != nil {
 		return errors.Join(s.err, s.dev.close())
 	}
+	if s.cfg.Session != nil {
+		s.resendAll()
+	}
 	err := s.crew.serve()
 	s.slow.wait()
 	if err != nil {
@@ -124,5 +127,5 @@ func (s *Server) Session() *Session {
 
 // newWorker makes a reader's worker.
 func (s *Server) newWorker(b *buffers) *worker {
-	return &worker{s: s, shard: s.newShard(), out: b.out}
+	return &worker{s: s, shard: s.newShard(), out: b.out, seat: s.cfg.Flight.seat()}
 }

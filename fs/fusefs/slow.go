@@ -91,9 +91,15 @@ func (w *worker) decodeCopy(req []byte) {
 // work serves t and then what has queued up.
 func (p *slowPool) work(t *worker) {
 	defer p.wg.Done()
+	seat := t.s.cfg.Flight.seat()
+	defer t.s.cfg.Flight.leave(seat)
 	for t != nil {
+		t.seat = seat
 		if n := t.runSlow(); n > 0 {
 			t.send(n)
+		}
+		if seat != nil {
+			seat.Store(0)
 		}
 		freeSlowBuffer(t.own)
 		t = p.next()

@@ -44,6 +44,9 @@ func (o *Options) String() string {
 		w.str("writeback", "off")
 	}
 	w.flag("live", o.Live)
+	if o.NoKeeper {
+		w.str("keeper", "off")
+	}
 	if o.SizeLimit != 0 {
 		w.num("size_limit", o.SizeLimit)
 	}

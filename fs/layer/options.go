@@ -91,6 +91,9 @@ type Options struct {
 	FSName                string
 	Keep                  []string // unknown options that a lenient caller kept
 
+	// NoKeeper: the mount ends with its server (keeper=off).
+	NoKeeper bool
+
 	Debug bool // debug: trace every request and stay in the foreground, as -d does
 }
 

@@ -55,6 +55,7 @@ func init() {
 		"io":           {value: setIO, usage: "auto|cached"},
 		"writeback":    {value: setWriteback, usage: "on|off"},
 		"index":        {value: setIndex, usage: "DIR"},
+		"keeper":       {value: setKeeper, usage: "on|off"},
 		"live":         flag(func(o *Options) { o.Live = true }),
 		"size_limit":   conv("BYTES[k|m|g|t]", parseSize, func(o *Options) *uint64 { return &o.SizeLimit }),
 		"rename_limit": {value: setRenameLimit, usage: "BYTES[k|m|g|t]"},
@@ -138,6 +139,12 @@ func setIO(p *parser, text string) error {
 func setWriteback(p *parser, text string) error {
 	on, err := parseBool(unescape(text))
 	p.o.NoWriteback = !on && err == nil
+	return err
+}
+
+func setKeeper(p *parser, text string) error {
+	on, err := parseBool(unescape(text))
+	p.o.NoKeeper = !on && err == nil
 	return err
 }
 

@@ -52,6 +52,55 @@ func newArena(name string, limit int) (*arena, error) {
 	return nil, fmt.Errorf("node table: no address space for %d bytes (ulimit -v?)", chunkSize)
 }
 
+// openArena maps what another process has filled. It takes the descriptor over.
+func openArena(fd, limit int) (*arena, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	if err == nil && (st.Size%chunkSize != 0 || st.Size > int64(limit)) {
+		err = fmt.Errorf("a size of %d bytes", st.Size)
+	}
+	if bits.UintSize == 32 {
+		limit = min(limit, 256<<20)
+	}
+	for ; err == nil && limit >= chunkSize && int64(limit) >= st.Size; limit /= 2 {
+		var mem []byte
+		mem, err = unix.Mmap(fd, 0, limit, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
+		if err == nil {
+			a := &arena{mem: mem, fd: fd, present: make([]uint64, (limit/chunkSize+63)/64), size: int(st.Size)}
+			if err = a.find(); err == nil {
+				return a, nil
+			}
+			_ = unix.Munmap(mem)
+		} else if err == unix.ENOMEM {
+			err = nil // with less address space
+		}
+	}
+	unix.Close(fd)
+	if err == nil {
+		err = unix.ENOMEM
+	}
+	return nil, fmt.Errorf("node table: mmap: %w", err)
+}
+
+// find finds the chunks that have something in them.
+func (a *arena) find() error {
+	for off := int64(0); off < int64(a.size); {
+		data, err := unix.Seek(a.fd, off, unix.SEEK_DATA)
+		if err == unix.ENXIO {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		chunk := int(data / chunkSize)
+		if err := a.touch(chunk); err != nil { // all of it
+			return err
+		}
+		off = int64(chunk+1) * chunkSize
+	}
+	return nil
+}
+
 // newHeapArena is an arena that the race detector sees.
 func newHeapArena(limit int) *arena {
 	// A slice of words, so that 64-bit atomics are aligned everywhere.

@@ -269,6 +269,8 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 		if c.isDir {
 			return unix.ENOENT
 		}
+		in := fs.beginCopyUp(id, parent, "", c)
+		defer func() { fs.mem.done(in, false) }()
 		if e := fs.orphan(tmp, id); e != 0 {
 			return e
 		}
@@ -295,9 +297,12 @@ func (fs *FS) install(id node.ID, c *copied, tmp string) syscall.Errno {
 		return e
 	}
 	defer p.release()
+	in := fs.beginCopyUp(id, parent, name, c)
+	defer func() { fs.mem.done(in, false) }()
 	if e := fs.place(d, p.fd, name, tmp, c); e != 0 {
 		return e
 	}
+	fail.Point("copyup.placed")
 	ent.Upper = fs.entryType(c.st.Mode)
 	fs.switchUp(i, r, c)
 	fs.separate(r, ent, c)

@@ -107,6 +107,7 @@ func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) sy
 	}
 	defer p.release()
 	over := ent != nil && ent.Upper == index.Whiteout
+	in := fs.mem.begin(&intent{kind: intentMake, parent: parent}, name, "")
 	var fd int
 	var st *sys.Stat
 	errno = fs.quota.around(p.fd, "", func() (e syscall.Errno) {
@@ -115,10 +116,12 @@ func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) sy
 		}
 		return e
 	})
-	if errno != 0 {
-		return errno
+	if errno == 0 {
+		fail.Point("create.done")
+		errno = fs.made(d, p.fd, name, m, st, fd, e)
 	}
-	return fs.made(d, p.fd, name, m, st, fd, e)
+	fs.mem.done(in, errno != 0)
+	return errno
 }
 
 // makeAt makes the object, straight in its place where that leaves nothing to

@@ -46,6 +46,7 @@ type dir struct {
 	former  atomic.Pointer[[]below] // the stack before the directory was cut off from its lowers
 	ready   atomic.Bool             // the stack is known, or not needed yet
 	used    atomic.Bool             // since the last sweep over all indexes
+	lost    atomic.Bool             // known to a process before: to be settled first
 	dead    atomic.Int32
 	closed  []uint16 // live mode: layers that can't be listed here
 	learned []string // names that were found in those all the same
@@ -70,6 +71,7 @@ type dirTable struct {
 	names  atomic.Int64 // in all loaded indexes
 	sweep  sync.Mutex
 	budget int64
+	settling
 }
 
 // maxIndexed is how many names the loaded indexes may hold together before
@@ -85,6 +87,25 @@ func (t *dirTable) init() {
 
 // get is the dir of a live node, nil when there is none.
 func (t *dirTable) get(i uint32) *dir {
+	d := t.peek(i)
+	if d != nil && d.lost.Load() {
+		t.settle(d)
+	}
+	return d
+}
+
+// bury notes that a directory is gone that no process has asked for yet.
+func (t *dirTable) bury(i uint32) {
+	if d := t.peek(i); d != nil {
+		d.gone, d.ix = true, &index.Dir{}
+		d.stack.Store(&[]below{})
+		d.ready.Store(true)
+		d.lost.Store(false)
+	}
+}
+
+// peek is get for those who settle, or need not.
+func (t *dirTable) peek(i uint32) *dir {
 	s := &t.shards[i%dirShards]
 	s.mu.RLock()
 	d := s.m[i]

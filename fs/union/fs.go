@@ -50,6 +50,7 @@ type FS struct {
 	lost  lostNames
 	live  live
 	seq   atomic.Uint64
+	mem   *memory // nil: nothing is kept for another process
 
 	copied atomic.Int64 // bytes of data that were copied up
 }
@@ -83,18 +84,29 @@ func (fs *FS) loc(i uint32) *sync.RWMutex { return &fs.locs[i%locStripes].RWMute
 func New(stack *layer.Stack, o *layer.Options) (*FS, error) { return (*Bases)(nil).New(stack, o) }
 
 // New is New for a union that knows of its lowers what the others of b know.
-func (b *Bases) New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
-	fs := &FS{o: *o, stack: stack, ro: stack.Upper == nil || o.ReadOnly}
-	defer func() {
-		if err != nil {
-			fs.release()
-		}
-	}()
+func (b *Bases) New(stack *layer.Stack, o *layer.Options) (*FS, error) {
 	if o.Live {
 		stack.Shelter() // live lowers show what is mounted in them
 	} else {
 		stack.Detach()
 	}
+	t, err := node.New()
+	if err != nil {
+		_ = stack.Close()
+		return nil, err
+	}
+	return b.assemble(stack, o, t, nil)
+}
+
+// assemble makes the union of what it takes over. With a memory it is one that
+// another process has had.
+func (b *Bases) assemble(stack *layer.Stack, o *layer.Options, t *node.Table, m *memory) (_ *FS, err error) {
+	fs := &FS{o: *o, stack: stack, ro: stack.Upper == nil || o.ReadOnly, t: t, mem: m}
+	defer func() {
+		if err != nil {
+			fs.release()
+		}
+	}()
 	fs.copies.m = map[uint32]*flight{}
 	fs.layers = append(fs.layers, layerInfo{fd: -1})
 	if stack.Upper != nil {
@@ -109,9 +121,6 @@ func (b *Bases) New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 	fs.ids.gid = newIDMap(o.GIDMap, o.SquashToRoot, o.SquashGID, "/proc/self/gid_map")
 	fs.fsetid = fs.ids.uid.known == nil && sys.HasCapability(unix.CAP_FSETID)
 	fs.ns = fs.chooseNS()
-	if fs.t, err = node.New(); err != nil {
-		return nil, err
-	}
 	fs.t.OnFree = fs.freed
 	fs.fds = newFDCache(fdBudget(len(fs.layers)))
 	fs.dirs.init()
@@ -132,7 +141,18 @@ func (b *Bases) New(stack *layer.Stack, o *layer.Options) (_ *FS, err error) {
 			return nil, err
 		}
 	}
-	return fs, fs.initRoot()
+	if err = fs.initRoot(); err != nil {
+		return nil, err
+	}
+	if m != nil {
+		if err = fs.resume(); err != nil {
+			return nil, err
+		}
+	}
+	if fs.work.tmp > 0 {
+		err = fs.quota.start(fs)
+	}
+	return fs, err
 }
 
 // fdBudget is how many descriptors may be cached: what the soft limit leaves
@@ -186,6 +206,8 @@ func (fs *FS) release() {
 		fs.fds.shrink()
 	}
 	fs.work.close()
+	fs.mem.close()
+	fs.mem = nil
 	if fs.t != nil {
 		fs.dirs.closeAll()
 		fs.t.Close()
@@ -227,6 +249,7 @@ func (fs *FS) freed(id node.ID, r *node.Rec) {
 		fs.dropIndexed(r)
 	case r.Has(node.Sticky|node.HardLink) && !r.Has(node.Upper):
 		fs.lost.keep(node.Link{Layer: r.OLayer, Ino: r.OKey}, r.Delta)
+		fs.note(noteLost, "", uint64(r.OLayer), r.OKey, uint64(uint32(r.Delta)))
 	}
 }
 

@@ -31,6 +31,8 @@ type inoMap struct {
 	// xattr (symbolic links and special files without trusted xattrs): shown
 	// number of the upper -> of the lower, for the life of the mount.
 	keepers map[uint64]uint64
+
+	journal *journal // nil: nothing is kept
 }
 
 // fileSystem is one whose files are seen in the mount.
@@ -113,6 +115,7 @@ func (m *inoMap) number(dev uint64) uint16 {
 		n = uint16(len(m.systems))
 		m.devs[dev] = n
 		m.systems = append(m.systems, fileSystem{dev: dev})
+		m.journal.add(noteDevice, "", dev)
 	}
 	return n
 }
@@ -165,6 +168,7 @@ func (m *inoMap) keep(upper, shown uint64) {
 	}
 	m.mu.Lock()
 	m.keepers[upper] = shown
+	m.journal.add(noteKeeper, "", upper, shown)
 	m.mu.Unlock()
 }
 
@@ -184,7 +188,10 @@ func (m *inoMap) kept(ino uint64) uint64 {
 // again.
 func (m *inoMap) drop(upper uint64) {
 	m.mu.Lock()
-	delete(m.keepers, upper)
+	if _, ok := m.keepers[upper]; ok {
+		delete(m.keepers, upper)
+		m.journal.add(noteKeeper, "", upper, 0)
+	}
 	m.mu.Unlock()
 }
 

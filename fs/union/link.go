@@ -81,10 +81,12 @@ func (fs *FS) lookupLinked(d *dir, name string, ent *index.Entry, in *node.Init,
 		fs.t.AddLink(id.Index(), k)
 		if f.path != "" && in.Flags&node.Meta != 0 {
 			fs.metaPaths.set(id, f.path)
+			fs.note(noteMeta, f.path, uint64(id))
 		}
 		if n := fs.lost.take(k); n != 0 {
 			r.Delta = n
 			r.Set(node.Sticky)
+			fs.note(noteLost, "", uint64(k.Layer), k.Ino, 0)
 		}
 		if lk.Layer > 0 {
 			r.OLayer, r.OKey = lk.Layer, lk.Ino
@@ -312,6 +314,7 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 	l := fs.loc(i)
 	l.Lock()
 	r := fs.t.Rec(i)
+	in := fs.mem.begin(&intent{kind: intentLink, parent: parent, id: id}, name, "")
 	errno = fs.linkAt(d, p.fd, name, i, r, ent != nil && ent.Upper == index.Whiteout)
 	if errno == 0 {
 		fail.Point("link.done")
@@ -326,6 +329,7 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 			errno = fs.adopt(i, r, d, name)
 		}
 	}
+	fs.mem.done(in, errno != 0)
 	l.Unlock()
 	if errno != 0 {
 		return errno

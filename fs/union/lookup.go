@@ -172,6 +172,7 @@ func (fs *FS) lookupNew(d *dir, name string, ent *index.Entry, e *Entry) syscall
 	}
 	if f.path != "" {
 		fs.metaPaths.set(id, f.path)
+		fs.note(noteMeta, f.path, uint64(id))
 	}
 	e.Node, e.Attr = id, f.attr
 	fs.adjustNew(id, &e.Attr)

@@ -67,7 +67,7 @@ func (fs *FS) pinNode(d *dir, name string, ent *index.Entry) node.ID {
 // Unlink removes a name that is no directory. Nothing is copied: a whiteout
 // hides a lower file, and an upper one is kept in the work directory as long
 // as the kernel knows it.
-func (fs *FS) Unlink(parent node.ID, name string) syscall.Errno {
+func (fs *FS) Unlink(parent node.ID, name string) (e syscall.Errno) {
 	fs.quota.begin()
 	defer fs.quota.end()
 	d, e := fs.lockParent(parent)
@@ -95,6 +95,8 @@ func (fs *FS) Unlink(parent node.ID, name string) syscall.Errno {
 		defer l.Unlock()
 	}
 	whiteout, wasUpper := ent.HasLower(), ent.Upper != index.None
+	in := fs.beginRemove(intentUnlink, d, name, id, whiteout, wasUpper)
+	defer func() { fs.mem.done(in, e != 0) }()
 	fail.Point("unlink.begin")
 	e = fs.quota.around(p.fd, "", func() syscall.Errno {
 		if !wasUpper {
@@ -105,11 +107,13 @@ func (fs *FS) Unlink(parent node.ID, name string) syscall.Errno {
 	if e != 0 {
 		return e
 	}
+	fail.Point("unlink.done")
 	fs.hide(d, ent)
 	if id != node.None {
 		fs.unnamed(id, d.i, name, wasUpper)
 	}
-	return fs.syncNames(p.fd)
+	e = fs.syncNames(p.fd)
+	return e
 }
 
 // hide takes a name out of the view. Precondition: d.mu is held for writing.
@@ -171,7 +175,7 @@ func (fs *FS) unnamed(id node.ID, parent uint32, name string, wasUpper bool) {
 }
 
 // Rmdir removes an empty directory.
-func (fs *FS) Rmdir(parent node.ID, name string) syscall.Errno {
+func (fs *FS) Rmdir(parent node.ID, name string) (e syscall.Errno) {
 	fs.quota.begin()
 	defer fs.quota.end()
 	d, e := fs.lockParent(parent)
@@ -208,6 +212,8 @@ func (fs *FS) Rmdir(parent node.ID, name string) syscall.Errno {
 	l.Lock()
 	defer l.Unlock()
 	r := fs.t.Rec(id.Index())
+	in := fs.beginRemove(intentRmdir, d, name, id, ent.HasLower(), r.Has(node.Upper))
+	defer func() { fs.mem.done(in, e != 0) }()
 	fail.Point("rmdir.begin")
 	e = fs.quota.around(p.fd, "", func() syscall.Errno {
 		if !r.Has(node.Upper) {
@@ -220,7 +226,8 @@ func (fs *FS) Rmdir(parent node.ID, name string) syscall.Errno {
 	}
 	fs.hide(d, ent)
 	fs.buryDir(c, r)
-	return fs.syncNames(p.fd)
+	e = fs.syncNames(p.fd)
+	return e
 }
 
 // holdNode pins the node of a visible name, made for the occasion if need be.
@@ -294,6 +301,7 @@ func (fs *FS) buryDir(c *dir, r *node.Rec) {
 	c.gone = true
 	c.unload(&fs.dirs)
 	c.ix = &index.Dir{}
+	fs.remember(c, r)
 	fs.t.Unhash(c.i)
 	r.Set(node.Dead)
 	fs.fds.drop(fs.key(c.i, 0, kindDir))

@@ -200,7 +200,7 @@ func (fs *FS) ready(id node.ID) bool {
 
 // move is a rename that is no exchange. Preconditions: fs.renameMu, both
 // directories; the objects are ready.
-func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
+func (fs *FS) move(src, dst *side, visible bool) (e syscall.Errno) {
 	sr := fs.t.Rec(src.id.Index())
 	isDir := sr.Has(node.Dir)
 	unlock := fs.lockLocs(src.id, dst.id)
@@ -215,7 +215,9 @@ func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
 	}
 	over := dst.ent != nil && dst.ent.Upper == index.Whiteout
 	fail.Point("rename.begin")
-	e := fs.quota.around(src.fd, "", func() syscall.Errno {
+	in := fs.beginRename(src, dst, 0)
+	defer func() { fs.mem.done(in, e != 0) }()
+	e = fs.quota.around(src.fd, "", func() syscall.Errno {
 		if src.d == dst.d {
 			return fs.renameOnDisk(src, dst, isDir, over)
 		}
@@ -238,13 +240,14 @@ func (fs *FS) move(src, dst *side, visible bool) syscall.Errno {
 	to.Upper, to.Ino = typ, ino
 	fs.noteBase(dst.d, dst.fd, dst.name)
 	fs.hide(src.d, src.d.ix.Find(src.name))
-	if e := fs.renamed(src, dst, sr); e != 0 {
+	if e = fs.renamed(src, dst, sr); e != 0 {
 		return e
 	}
-	if e := fs.syncNames(dst.fd); e != 0 {
+	if e = fs.syncNames(dst.fd); e != 0 {
 		return e
 	}
-	return fs.syncNames(src.fd)
+	e = fs.syncNames(src.fd)
+	return e
 }
 
 // renamed gives the node its new place.
@@ -306,7 +309,7 @@ func (fs *FS) renameOnDisk(src, dst *side, isDir, over bool) syscall.Errno {
 }
 
 // exchange swaps two names. Preconditions as move.
-func (fs *FS) exchange(a, b *side) syscall.Errno {
+func (fs *FS) exchange(a, b *side) (e syscall.Errno) {
 	if a.id == b.id {
 		return 0
 	}
@@ -319,7 +322,9 @@ func (fs *FS) exchange(a, b *side) syscall.Errno {
 	if e := fs.fitIn(br, b, a); e != 0 {
 		return e
 	}
-	if e := sys.Rename(a.fd, a.name, b.fd, b.name, unix.RENAME_EXCHANGE); e != 0 {
+	in := fs.beginRename(a, b, exchanged)
+	defer func() { fs.mem.done(in, e != 0) }()
+	if e = sys.Rename(a.fd, a.name, b.fd, b.name, unix.RENAME_EXCHANGE); e != 0 {
 		return e
 	}
 	fail.Point("exchange.done")
@@ -346,10 +351,10 @@ func (fs *FS) exchange(a, b *side) syscall.Errno {
 			return e
 		}
 	}
-	if e := fs.syncNames(a.fd); e != 0 {
-		return e
+	if e = fs.syncNames(a.fd); e == 0 {
+		e = fs.syncNames(b.fd)
 	}
-	return fs.syncNames(b.fd)
+	return e
 }
 
 // lockLocs takes the locks of two nodes (the second may be None) in their

@@ -250,6 +250,11 @@ func (fs *FS) pinPaths(d *dir) syscall.Errno {
 			}
 		}
 		p.Store(&fixed)
+		for _, b := range fixed {
+			if p == &d.former {
+				fs.note(noteFormer, b.path, uint64(fs.t.ID(d.i)), uint64(b.layer))
+			}
+		}
 	}
 	return 0
 }

@@ -76,10 +76,10 @@ func (fs *FS) openWork() error {
 	if fs.work.tmp, e = mkdirOpen(w.FD, "work", 0o700); e != 0 {
 		return fmt.Errorf("workdir %s: can't make work/ in it: %w", name, e)
 	}
-	if sys.Exists(fs.work.tmp, "incompat") {
+	if fs.mem == nil && sys.Exists(fs.work.tmp, "incompat") {
 		return fmt.Errorf("workdir %s was used by a volatile mount that did not end cleanly: its upperdir may be damaged; check it, then remove %s/work/incompat", name, name)
 	}
-	if e := fs.emptyWork(); e != 0 {
+	if e := fs.emptyOld(); e != 0 {
 		return fmt.Errorf("workdir %s: can't remove what an earlier mount left in work/: %w", name, e)
 	}
 	if fd, e := sys.OpenDir(fs.work.own, "index"); e == 0 && !fs.live.on {
@@ -93,7 +93,17 @@ func (fs *FS) openWork() error {
 			return fmt.Errorf("workdir %s: can't write the volatile marker: %w", name, e)
 		}
 	}
-	return fs.quota.start(fs)
+	return nil
+}
+
+// emptyOld is emptyWork for a mount that begins. One that goes on has things
+// there.
+func (fs *FS) emptyOld() syscall.Errno {
+	if fs.mem != nil {
+		fs.work.whiteout = sys.Exists(fs.work.tmp, whiteoutName)
+		return 0
+	}
+	return fs.emptyWork()
 }
 
 func mkdirOpen(dirfd int, name string, mode uint32) (int, syscall.Errno) {

@@ -1,0 +1,127 @@
+package keeper
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// look looks for a server that hangs: requests wait, and for k.hang it has begun
+// none.
+func (k *keeper) look() {
+	p := []unix.PollFd{{Fd: int32(k.get("fuse", -1)), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	taken := k.count()
+	waits := err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
+	moved := taken != k.taken
+	k.taken = taken
+	switch {
+	case !waits || moved:
+		k.waiting = time.Time{}
+	case k.waiting.IsZero():
+		k.waiting = time.Now()
+	case time.Since(k.waiting) >= k.hang:
+		k.waiting = time.Time{}
+		k.say(fmt.Sprintf("the server (%d) has begun nothing for %v while requests wait: another one takes over; what it was doing:", k.pid.Load(), k.hang))
+		k.quit()
+	}
+}
+
+// quit has the server say what it is doing (the Go runtime does so) and end.
+func (k *keeper) quit() {
+	_ = unix.PidfdSendSignal(k.pidfd, syscall.SIGQUIT, nil, 0)
+	p := []unix.PollFd{{Fd: int32(k.pidfd), Events: unix.POLLIN}}
+	if n, _ := unix.Poll(p, int(grace/time.Millisecond)); n <= 0 {
+		_ = unix.PidfdSendSignal(k.pidfd, syscall.SIGKILL, nil, 0)
+	}
+	k.begun = k.count() // it had come to nothing: that counts as a crash
+}
+
+// order takes an order of `plyfs upgrade`.
+func (k *keeper) order() {
+	sock, _, err := unix.Accept4(k.listen, unix.SOCK_CLOEXEC)
+	if err != nil {
+		return
+	}
+	defer unix.Close(sock)
+	who, err := unix.GetsockoptUcred(sock, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || who.Uid != 0 && int(who.Uid) != os.Geteuid() {
+		_ = send(sock, sayUnable, "the mount is another user's", -1)
+		return
+	}
+	limit := unix.Timeval{Sec: 5}
+	_ = unix.SetsockoptTimeval(sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	word, _, exe, err := receive(sock)
+	switch {
+	case err != nil:
+	case word != sayUpgrade || exe < 0:
+		_ = send(sock, sayUnable, "the keeper doesn't know the order "+word, -1)
+	default:
+		if err := k.upgrade(exe); err != nil {
+			unix.Close(exe)
+			_ = send(sock, sayUnable, err.Error()+"; the server that runs goes on", -1)
+		} else {
+			_ = send(sock, sayAble, "", -1)
+		}
+	}
+}
+
+// upgrade has another program go on. The server that runs is killed when the new
+// one has said that it can: that is what taking over is made for.
+func (k *keeper) upgrade(exe int) error {
+	path := fmt.Sprintf("/proc/self/fd/%d", exe)
+	p, err := k.spawn(path, -1)
+	if err != nil {
+		return fmt.Errorf("cannot start it: %w", err)
+	}
+	if err := k.hand(p); err != nil {
+		_ = unix.PidfdSendSignal(p.pidfd, syscall.SIGKILL, nil, 0)
+		_, _ = syscall.Wait4(p.pid, nil, 0, nil)
+		unix.Close(p.pidfd)
+		unix.Close(p.sock)
+		return err
+	}
+	_ = unix.PidfdSendSignal(k.pidfd, syscall.SIGKILL, nil, 0)
+	k.reap()
+	var old int
+	if _, err := fmt.Sscanf(k.exe, "/proc/self/fd/%d", &old); err == nil {
+		unix.Close(old)
+	}
+	k.exe = path
+	k.adopt(p)
+	return send(p.sock, sayGo, "0", -1)
+}
+
+// abort ends the mount for all its clients: no server can be had. With the last
+// copy of its descriptor the kernel gives every request up; where others hold
+// one, it is told to.
+func (k *keeper) abort() {
+	k.say(fmt.Sprintf("servers died %d times in a minute: the mount is given up; unmount it, and mount again", crashes))
+	_ = abortByControl(k.dev)
+	for _, h := range k.held {
+		if h.name != "log" {
+			unix.Close(h.fd)
+		}
+	}
+	k.held = nil
+}
+
+// abortByControl uses the fusectl file system, which is root's.
+func abortByControl(dev string) error {
+	_, minor, _ := strings.Cut(dev, ":")
+	return os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
+}
+
+// AbortByForce aborts the connection of the mount on dir: root of the user
+// namespace that the mount belongs to may. The mount stays when it is in use.
+func AbortByForce(dir string) error {
+	err := unix.Unmount(dir, unix.MNT_FORCE|unix.UMOUNT_NOFOLLOW)
+	if err == unix.EBUSY {
+		return nil // the requests were aborted all the same
+	}
+	return err
+}
