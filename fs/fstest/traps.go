@@ -109,7 +109,7 @@ func trapsCases() []Case {
 		{
 			Name: "a change that the host makes in a lower shows with live, contents and size", Needs: NeedOwn,
 			Lower: Tree{"f": File("old")},
-			Not: map[string]string{Overlay: "the option is plyfs's own", "indexed": notLive, "indexed-sole": notLive},
+			Not:   map[string]string{Overlay: "the option is plyfs's own", "indexed": notLive, "indexed-sole": notLive},
 			Run: func(_ *testing.T, e *Env) {
 				e.Remount(nil, "live")
 				e.want("f", "old")
