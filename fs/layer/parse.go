@@ -59,7 +59,7 @@ func (p *parser) element(e element) error {
 	if userspace(key) {
 		return nil
 	}
-	if why, ok := foreign[key]; ok {
+	if why, ok := carriedOver(key, e); ok {
 		return p.foreign(key, e, why)
 	}
 	opt, ok := options[key]
