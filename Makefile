@@ -72,6 +72,9 @@ bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrite
 bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
 	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
 
+bench-index: ## how long the index file of a million files takes to build and to open
+	@PLYFS_FIGURES=1000000 $(GO) test -count=1 -timeout=20m -run TestIndexFigures -v ./fs/union
+
 bench-start: setup build ## how long a container and a sandbox take to start, beside crun and bubblewrap
 	@$(GO) run ./integration/startup -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
 
@@ -86,4 +89,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-start soak install clean
+.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-index bench-start soak install clean

@@ -13,6 +13,7 @@
 //	ROOT/snapshots/ID/fs       the layer: kernel overlayfs' form
 //	ROOT/snapshots/ID/work     work directory (active snapshots)
 //	ROOT/snapshots/ID/usage    what a committed layer takes, where it had to be walked
+//	ROOT/snapshots/ID/index/   the index file of the chain that ends here, once a container runs on it
 //	ROOT/trash/ID              removed; its space is being given back
 //	STATE/m/ID                 where the union of an active or view snapshot is mounted
 //

@@ -96,9 +96,10 @@ func Cases() []*Case {
 	return all
 }
 
-// lookup finds the reason that m gives for v: by its name, else by its kind.
+// lookup finds the reason that m gives for v: by its name, that of the variant
+// which it is like, else by its kind.
 func lookup(m map[string]string, v *Variant) (string, bool) {
-	for _, k := range []string{v.Name, v.Kind} {
+	for _, k := range []string{v.Name, v.Like, v.Kind} {
 		if r, ok := m[k]; ok {
 			return r, true
 		}

@@ -62,6 +62,7 @@ func (e *Env) Remount(offline func(), options ...string) {
 	os.RemoveAll(filepath.Join(e.Mount.Work, "work", "incompat"))
 	if offline != nil {
 		offline()
+		e.Mount.dropIndex() // it may have changed more than the roots
 		e.Mount.before = lowerState(e.T, e.Mount)
 	}
 	e.Mount.extra = options

@@ -17,6 +17,7 @@ type Mount struct {
 	Dir         string   // the merged view
 	Lowers      []string // top first
 	Upper, Work string   // "" when read-only
+	Index       string   // of index files; "" when there are none
 
 	v      *Variant
 	extra  []string // options of this mount only
@@ -42,6 +43,12 @@ func NewMount(v *Variant, base string) (*Mount, error) {
 	}
 	for _, d := range dirs {
 		if err := os.MkdirAll(d, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if v.Indexed {
+		m.Index = filepath.Join(base, "index")
+		if err := os.MkdirAll(m.Index, 0o700); err != nil {
 			return nil, err
 		}
 	}
@@ -106,6 +113,16 @@ func (m *Mount) Down() error {
 	return err
 }
 
+// dropIndex deletes the index file.
+func (m *Mount) dropIndex() {
+	if m.Index != "" {
+		files, _ := filepath.Glob(filepath.Join(m.Index, "*"))
+		for _, f := range files {
+			os.Remove(f)
+		}
+	}
+}
+
 // overlay mounts kernel overlayfs through the new mount API, which has no
 // limit on the length of the options.
 func (m *Mount) overlay() error {
@@ -159,6 +176,9 @@ func (m *Mount) options() string {
 	o := []string{"lowerdir=" + strings.Join(m.Lowers, ":")}
 	if m.Upper != "" {
 		o = append(o, "upperdir="+m.Upper, "workdir="+m.Work)
+	}
+	if m.Index != "" {
+		o = append(o, "index="+m.Index)
 	}
 	switch m.v.Who {
 	case Root:

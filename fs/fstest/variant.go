@@ -21,11 +21,13 @@ const (
 // Variant is one filesystem with one set of options.
 type Variant struct {
 	Name         string
+	Like         string // a variant whose deviations are this one's, too
 	Kind         string
 	Who          Who
 	Lowers       int
 	Options      []string // of the mount, beside the layers
 	ReadOnly     bool     // no upper
+	Indexed      bool     // mounted with an index file, which the first mount builds
 	Override     bool     // layers in the override_stat form
 	Big          bool     // has the cases that are costly to prepare
 	Daemon       bool     // the server goes to the background by itself
@@ -48,6 +50,8 @@ var Variants = []Variant{
 	{Name: "volatile", Kind: Plyfs, Lowers: 3, Options: []string{"volatile"}},
 	{Name: "redirect", Kind: Plyfs, Lowers: 3, Options: []string{"redirect_dir=on"}, ForeignUpper: true},
 	{Name: "metacopy", Kind: Plyfs, Lowers: 3, Options: []string{"metacopy=on"}, ForeignUpper: true},
+	{Name: "indexed", Like: "root", Kind: Plyfs, Lowers: 3, Indexed: true},
+	{Name: "indexed-sole", Like: "sole", Kind: Plyfs, Who: Sole, Lowers: 3, Options: []string{"xattr_permissions=2"}, Override: true, ForeignUpper: true, Indexed: true},
 	{Name: "nowriteback", Kind: Plyfs, Lowers: 3, Options: []string{"writeback=off"}},
 }
 

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,22 @@ func (s *Stack) Again() (*Stack, error) {
 		c.Lower = append(c.Lower, d)
 	}
 	return c, nil
+}
+
+// Settled waits until the next change of a lower's root gets another change time
+// than it has: the clock of a file system may tick only every 10 ms.
+func (s *Stack) Settled() {
+	const grain = 20 * time.Millisecond
+	for i := range s.Lower {
+		var st sys.Stat
+		if sys.StatFD(s.Lower[i].FD, &st) != 0 {
+			continue
+		}
+		// One from the future, of another machine's clock, is not waited for.
+		if age := time.Since(time.Unix(st.Ctim.Unix())); age >= 0 && age < grain {
+			time.Sleep(grain - age)
+		}
+	}
 }
 
 // LowerID is what tells a lower layer from any other, and from itself before

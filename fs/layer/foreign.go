@@ -84,6 +84,16 @@ const (
 	noVFS   = "it does nothing on a FUSE mount"
 )
 
+// carriedOver says whether an option is another program's. The kernel's index=
+// is on or off; ours is a directory.
+func carriedOver(key string, e element) (foreignOption, bool) {
+	if v := unescape(e.value); key == "index" && (v == "on" || v == "off") {
+		return foreignOption{of: ofKernel, why: "hard links survive copy-up without it, and index=DIR is another thing here"}, true
+	}
+	f, ok := foreign[key]
+	return f, ok
+}
+
 // userspace says whether an option is for mount(8) and fstab alone. Such a
 // one is no business of a file system and is passed over in silence.
 func userspace(key string) bool {

@@ -59,7 +59,7 @@ func (p *parser) element(e element) error {
 	if userspace(key) {
 		return nil
 	}
-	if why, ok := foreign[key]; ok {
+	if why, ok := carriedOver(key, e); ok {
 		return p.foreign(key, e, why)
 	}
 	opt, ok := options[key]
@@ -74,18 +74,11 @@ func (p *parser) element(e element) error {
 		opt.flag(p.o)
 		return nil
 	}
-	err := opt.value(p, e.value)
-	var whole foreignError
-	if err == nil || errors.As(err, &whole) {
-		return err
+	if err := opt.value(p, e.value); err != nil {
+		return fmt.Errorf("option %s: %w", key, err)
 	}
-	return fmt.Errorf("option %s: %w", key, err)
+	return nil
 }
-
-// foreignError names its option itself.
-type foreignError string
-
-func (e foreignError) Error() string { return string(e) }
 
 // unknown is for options that nobody we know has.
 func (p *parser) unknown(key string, e element) error {
@@ -122,7 +115,7 @@ func (p *parser) foreign(key string, e element, f foreignOption) error {
 	case p.lenient:
 		p.warn("argument ignored: %s (%s)", key, f.why)
 	default:
-		return foreignError(fmt.Sprintf("option %s is one of %s; %s: leave it out", key, f.of, f.why))
+		return fmt.Errorf("option %s is one of %s; %s: leave it out", key, f.of, f.why)
 	}
 	return nil
 }

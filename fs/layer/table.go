@@ -54,7 +54,7 @@ func init() {
 
 		"io":           {value: setIO, usage: "auto|cached"},
 		"writeback":    {value: setWriteback, usage: "on|off"},
-		"index":        {value: setIndex, usage: "DIR"},
+		"index":        str("DIR", func(o *Options) *string { return &o.Index }),
 		"keeper":       {value: setKeeper, usage: "on|off"},
 		"live":         flag(func(o *Options) { o.Live = true }),
 		"size_limit":   conv("BYTES[k|m|g|t]", parseSize, func(o *Options) *uint64 { return &o.SizeLimit }),
@@ -159,19 +159,4 @@ func setRenameLimit(p *parser, text string) error {
 		p.o.RenameLimit = v
 	}
 	return err
-}
-
-// setIndex takes a directory. The kernel's option of the name is on or off, and
-// is carried over by people as others of the kernel's are.
-func setIndex(p *parser, text string) error {
-	switch dir := unescape(text); dir {
-	case "on", "off":
-		e := element{key: "index", value: text, hasValue: true}
-		return p.foreign("index", e, foreignOption{of: ofKernel, why: "hard links survive copy-up without it, and index=DIR is another thing here"})
-	case "":
-		return errors.New("the value is empty")
-	default:
-		p.o.Index = dir
-	}
-	return nil
 }

@@ -19,7 +19,8 @@ import (
 // Lowers are immutable while mounted. A base stays for a while after its last
 // union: it holds no descriptors, and is found again by the paths, inode
 // numbers and change times of the layers' roots. Nothing of it is ever changed
-// but added to; a union that changes a directory takes a copy of its index.
+// but added to; a union that changes a directory takes a copy of its index. An
+// index file (known.go) answers in place of all that.
 type Bases struct {
 	// Log gets a line for an index file that isn't used, or is made; nil drops
 	// them.

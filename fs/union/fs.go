@@ -63,9 +63,7 @@ type layerInfo struct {
 	bottom   bool
 	dev      uint64
 
-	// bare notes how objects without xattrs answer: regular files, directories,
-	// symbolic links and the rest, by namespace.
-	bare [4][bareKinds]atomic.Bool
+	bare *bareAnswers
 }
 
 const locStripes = 256

@@ -46,6 +46,7 @@ func (x *indexBuilder) run() error {
 	err := x.write(fd)
 	if err == nil {
 		// What has changed meanwhile may be in the file or not.
+		x.fs.stack.Settled()
 		_, now, e := x.fs.indexID(x.fs.stack)
 		if err = e; err == nil && !bytes.Equal(now, x.key) {
 			err = errors.New("a layer was changed meanwhile")

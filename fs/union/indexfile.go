@@ -53,7 +53,11 @@ func (fs *FS) indexID(stack *layer.Stack) (name string, key []byte, err error) {
 // there is none that is good. Without one everything works as well.
 func (fs *FS) useIndex() {
 	b, x, dir := fs.bases, fs.base, fs.stack.Index
-	if dir == nil || x == nil || x.file.Load() != nil {
+	if x == nil {
+		return
+	}
+	fs.shareAnswers()
+	if dir == nil || x.file.Load() != nil {
 		return
 	}
 	name, key, err := fs.indexID(fs.stack)

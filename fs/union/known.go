@@ -180,6 +180,28 @@ func (fs *FS) knownBare(id node.ID) (bare bool) {
 // their own ways.
 const bareKinds = 5
 
+// bareAnswers notes how objects without xattrs answer: regular files,
+// directories, symbolic links and the rest, by namespace.
+type bareAnswers [4][bareKinds]atomic.Bool
+
+// shareAnswers gives each lower layer its bareAnswers: those on one file system
+// that keep xattrs alike have them together.
+func (fs *FS) shareAnswers() {
+	type kin struct {
+		dev  uint64
+		name string
+	}
+	known := map[kin]*bareAnswers{}
+	for i := range fs.layers {
+		l := &fs.layers[i]
+		k := kin{l.dev, l.ovName}
+		if known[k] == nil {
+			known[k] = new(bareAnswers)
+		}
+		l.bare = known[k]
+	}
+}
+
 // bare says, for an object without xattrs, where is noted that such an object
 // in this layer answers ENODATA to the name: the first one is asked, since a file
 // system may know nothing of the namespace. nil for any other object.
@@ -202,13 +224,14 @@ func (fs *FS) bare(i uint32, r *node.Rec, name string) *atomic.Bool {
 	default:
 		return nil
 	}
+	typ := 3
 	switch a.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return &fs.layers[r.Layer].bare[0][kind]
+		typ = 0
 	case unix.S_IFDIR:
-		return &fs.layers[r.Layer].bare[1][kind]
+		typ = 1
 	case unix.S_IFLNK:
-		return &fs.layers[r.Layer].bare[2][kind]
+		typ = 2
 	}
-	return &fs.layers[r.Layer].bare[3][kind]
+	return &fs.layers[r.Layer].bare[typ][kind]
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
+	"github.com/plyfs/plyfs/integration/harness"
 )
 
 // clientEnv makes the test binary a client: it does what it is told on stdin.
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	syscall.Umask(0) // as the server has it
-	os.Exit(m.Run())
+	harness.Main(m)
 }
 
 // mount is a served union with a client beside it.

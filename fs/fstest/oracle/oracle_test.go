@@ -80,6 +80,13 @@ func plyfs(t testing.TB) Filesystem { return NewPlyfs(t, false) }
 
 func plyfsInUserNS(t testing.TB) Filesystem { return NewPlyfs(t, true) }
 
+// indexed is plyfs with an index file of its lowers, built at the first mount.
+func indexed(t testing.TB) Filesystem {
+	p := NewPlyfs(t, false)
+	p.index = t.TempDir()
+	return p
+}
+
 func otherKernel(testing.TB) Filesystem { return Kernel{Label: "kernel2"} }
 
 // TestKernelAgreesWithItself tests the test: the same sequence on two mounts of
@@ -116,6 +123,20 @@ func TestSequencesInUserNS(t *testing.T) {
 func TestSequencesOfOneUser(t *testing.T) {
 	if nsbox.Enter(t, nsbox.Sole) {
 		play(t, sequences()/5, UserMode(), plyfsInUserNS)
+	}
+}
+
+// TestSequencesIndexed is TestSequences with an index file.
+func TestSequencesIndexed(t *testing.T) {
+	if nsbox.Enter(t, nsbox.Mounts) {
+		play(t, sequences()/5, RootMode(), indexed)
+	}
+}
+
+// TestKnownIndexed plays what failed once with an index file.
+func TestKnownIndexed(t *testing.T) {
+	if nsbox.Enter(t, nsbox.Mounts) {
+		replay(t, RootMode(), indexed)
 	}
 }
 

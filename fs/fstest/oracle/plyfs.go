@@ -17,6 +17,7 @@ import (
 // Plyfs is plyfs, served by a process of its own (server.go).
 type Plyfs struct {
 	userNS bool
+	index  string // of index files; "" when there are none
 
 	mu    sync.Mutex // serialises orders
 	cmd   *exec.Cmd  // nil when none runs; protected by mu
@@ -45,7 +46,11 @@ func (p *Plyfs) Name() string { return "plyfs" }
 
 // Mount implements Filesystem.
 func (p *Plyfs) Mount(a Args) error {
-	return p.order(order{Mount: true, Dir: a.Dir, Options: optionText(a), UserNS: p.userNS})
+	text := optionText(a)
+	if p.index != "" && a.Extra != "live" {
+		text += ",index=" + p.index
+	}
+	return p.order(order{Mount: true, Dir: a.Dir, Options: text, UserNS: p.userNS})
 }
 
 // Unmount implements Filesystem.
