@@ -17,7 +17,7 @@ type head struct {
 	inner   idMaps
 	stage   process
 	peer    peer
-	mapping *mapping
+	mapping mapping
 	slack   uintptr // see relax
 }
 
@@ -56,7 +56,7 @@ func (h *head) end() {
 }
 
 // startStage starts the stage, if that isn't done yet, and waits for nothing.
-func (r *Run) startStage(o *order) (*mapping, error) {
+func (r *Run) startStage(o *order) (mapping, error) {
 	h := prestarted.Swap(nil)
 	if h != nil && !h.outer.equal(o.Outer) {
 		h.end()
@@ -118,7 +118,7 @@ func newHead(outer, inner idMaps, dir string) (*head, error) {
 		return h, err
 	}
 	defer unix.Close(program)
-	h.slack = relax()
+	h.slack = relax(stageSlack)
 	defer unrelax(h.slack)
 	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", program), []string{"plyfs-root", dir}, &syscall.ProcAttr{
 		Env: stageEnv(), Files: files, Sys: attr,
@@ -133,20 +133,25 @@ func newHead(outer, inner idMaps, dir string) (*head, error) {
 	return h, err
 }
 
-// relaxed is the timer slack, in nanoseconds, of the stage's and init's threads. A
-// thread of the Go runtime looks every 20 us whether anything is stuck, for the
-// first milliseconds of a process: its sleeps cost more than what it finds.
-const relaxed = 1_000_000
+// The timer slack, in nanoseconds, of the stage's and of init's threads. A thread
+// of the Go runtime looks every 20 us whether anything is stuck, for the first
+// milliseconds of a process: its sleeps cost more than what it finds. Init has
+// one goroutine, and nothing gets stuck; in the stage there may be a second one
+// that waits for the processor of the first.
+const (
+	stageSlack = 2_000_000
+	initSlack  = 100_000_000
+)
 
-// relax gives this thread, and the processes that it starts, that slack. The
+// relax gives this thread, and the processes that it starts, a timer slack. The
 // result is what it had, for unrelax, and for the payload.
-func relax() uintptr {
+func relax(slack uintptr) uintptr {
 	runtime.LockOSThread()
 	old, _, e := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_TIMERSLACK, 0, 0)
 	if e != 0 {
 		return 0
 	}
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, max(relaxed, old), 0, 0, 0)
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, max(slack, old), 0, 0, 0)
 	return old
 }
 

@@ -176,30 +176,20 @@ func (m idMaps) write(pid int) error {
 
 // start begins to write them: newuidmap and newgidmap do it; a single id of his
 // own a user may map himself.
-func (m idMaps) start(pid int) (*mapping, error) {
+func (m idMaps) start(pid int) (mapping, error) {
 	if m.single() && len(m.GID) == 1 && m.GID[0].Size == 1 {
 		return nil, m.writeSingle(pid)
 	}
-	all := &mapping{done: make(chan struct{})}
-	// On another thread: one that starts a program waits until the new process
-	// has its turn on a processor, and ours has other things to do. Both at once,
-	// and nothing of os/exec: its pipes and threads would take longer than the
-	// programs.
-	go func() {
-		defer close(all.done)
-		var running []*mapper
-		for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
-			one, err := startMapper(tool, pid, lines)
-			if err != nil {
-				all.err = err
-				break
-			}
-			running = append(running, one)
+	// Both at once, and nothing of os/exec: its pipes and threads would take
+	// longer than the programs.
+	var all mapping
+	for tool, lines := range map[string][]idMap{"newuidmap": m.UID, "newgidmap": m.GID} {
+		one, err := startMapper(tool, pid, lines)
+		if err != nil {
+			return nil, errors.Join(err, all.wait())
 		}
-		for _, one := range running {
-			all.err = errors.Join(all.err, one.wait())
-		}
-	}()
+		all = append(all, one)
+	}
 	return all, nil
 }
 
@@ -219,19 +209,15 @@ func (m idMaps) writeSingle(pid int) error {
 	return nil
 }
 
-// mapping are the programs that write the maps of a process; nil: it is done.
-type mapping struct {
-	done chan struct{}
-	err  error
-}
+// mapping are the programs that write the maps of a process.
+type mapping []*mapper
 
-// wait can be called again.
-func (m *mapping) wait() error {
-	if m == nil {
-		return nil
+func (all mapping) wait() error {
+	var errs []error
+	for _, m := range all {
+		errs = append(errs, m.wait())
 	}
-	<-m.done
-	return m.err
+	return errors.Join(errs...)
 }
 
 // tools are the paths of programs that were looked for already.
@@ -277,9 +263,14 @@ func startMapper(tool string, pid int, lines []idMap) (*mapper, error) {
 	return m, nil
 }
 
+// wait can be called again, and does nothing then.
 func (m *mapper) wait() error {
+	if m.pid == 0 {
+		return nil
+	}
 	defer m.said.Close()
 	ws := wait(m.pid)
+	m.pid = 0
 	if exitCode(ws) == 0 {
 		return nil
 	}

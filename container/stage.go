@@ -109,6 +109,7 @@ func startInit(o *order, theirs peer) (int, error) {
 		attr.GidMappingsEnableSetgroups = !o.Inner.single()
 		attr.Credential = &syscall.Credential{NoSetGroups: o.Inner.single()}
 	}
+	defer unrelax(relax(initSlack))
 	pid, err := syscall.ForkExec(selfExe, []string{"plyfs-init"}, &syscall.ProcAttr{
 		// It lives for some milliseconds: no thread and no collection is worth
 		// it, and no reading of the time zone.

@@ -141,6 +141,6 @@ func unknownVerb(name string) error {
 // to look for work on the other ones, which costs more than the work.
 func oneProcessor() {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+		runtime.GOMAXPROCS(1)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/sandbox"
@@ -49,8 +50,11 @@ func (r *unionRoot) Mount(dir string, userNS bool) (int, error) {
 	return fusefs.Mount(dir, r.options, userNS)
 }
 
+// shortLife is for how long a container may just be one command.
+const shortLife = 40 * time.Millisecond
+
 func (r *unionRoot) Serve(fd int, userNS bool) error {
-	fusefs.TuneProcess()
+	fusefs.TuneLater(shortLife)
 	tree := r.tree
 	tree.OnClosed(func(path string) { sandbox.NoteClosed(r.dir, path) })
 	err := fusefs.NewServer(fd, tree, fusefs.Config{Options: r.options, UserNS: userNS}).Serve()

@@ -5,13 +5,29 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 )
 
 // TuneProcess sets up a process that is there to serve mounts. GOGC and
 // GOMAXPROCS win where they are set.
 func TuneProcess() {
+	TuneLater(0)
+}
+
+// TuneLater is TuneProcess for a server that may be needed for some milliseconds
+// only: what pays off in the long run comes after that time. It stops the whole
+// process for a moment, and wakes threads.
+func TuneLater(after time.Duration) {
 	// Modes are given exactly: the umask that counts is the client's.
 	syscall.Umask(0)
+	if after <= 0 {
+		tune()
+		return
+	}
+	time.AfterFunc(after, tune)
+}
+
+func tune() {
 	// What a server keeps lies outside the Go heap, and what it throws away is
 	// small: the collector may run more often than its default.
 	if os.Getenv("GOGC") == "" {
