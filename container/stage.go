@@ -65,6 +65,9 @@ func stage(monitor peer, open Opener) error {
 	if err == nil {
 		err = root.Open()
 	}
+	if err == nil {
+		err = confine() // now, while init starts
+	}
 	if err != nil {
 		return err
 	}

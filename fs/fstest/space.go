@@ -200,6 +200,34 @@ func spaceCases() []Case {
 				e.fails(err, unix.ENOTTY, unix.ENOSYS, unix.EINVAL)
 			},
 		},
+		{
+			Name:  "the inode flags of a file are set and cleared, and its data stays",
+			Lower: Tree{"f": File("x"), "d/g": File("")},
+			Run: func(_ *testing.T, e *Env) {
+				const noDump, noAtime = 0x40, 0x80
+				e.put("new", "x")
+				for _, n := range []string{"f", "new", "d"} {
+					fd := e.open(n, unix.O_RDONLY)
+					was, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
+					if err == unix.ENOTTY || err == unix.EOPNOTSUPP {
+						e.T.Skip("the filesystem below has none")
+					}
+					e.ok(err)
+					e.ok(unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, was|noDump|noAtime))
+					got, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
+					e.ok(err)
+					e.equal(got&(noDump|noAtime), noDump|noAtime, "flags of "+n)
+					e.ok(unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, got&^noDump))
+					got, err = unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
+					e.ok(err)
+					e.equal(got&(noDump|noAtime), noAtime, "flags of "+n)
+				}
+				e.add("f", "+")
+				e.want("f", "x+")
+				e.want("new", "x")
+				e.want("d/g", "")
+			},
+		},
 	}
 }
 

@@ -76,13 +76,16 @@ func (w *worker) replySize(k int, e syscall.Errno) (int, syscall.Errno) {
 
 // The ioctls that we know, with the numbers of 64- and of 32-bit programs (the
 // size in the number differs, the value is 32 bits in both). Everything else,
-// FS_IOC_FSGETXATTR and the terminal questions that open() of some languages
-// asks included, is ENOTTY.
+// the terminal questions that open() of some languages asks included, is ENOTTY.
+//
+// The kernel asks for the longer form of the flags by itself before it sets the
+// short one. It isn't set: project ids are nothing that a union could keep.
 const (
-	getFlags64 = 0x80086601
-	getFlags32 = 0x80046601
-	setFlags64 = 0x40086602
-	setFlags32 = 0x40046602
+	getFlags64   = 0x80086601
+	getFlags32   = 0x80046601
+	setFlags64   = 0x40086602
+	setFlags32   = 0x40046602
+	getLongFlags = 0x801c581f // FS_IOC_FSGETXATTR
 )
 
 func ioctlSlow(w *worker) bool {
@@ -96,13 +99,13 @@ func ioctlSlow(w *worker) bool {
 func (w *worker) ioctl() (int, syscall.Errno) {
 	in := as[fuse.IoctlIn](w)
 	switch in.Cmd {
-	case getFlags64, getFlags32:
+	case getFlags64, getFlags32, getLongFlags:
 		return w.ioctlGet(in)
 	case setFlags64, setFlags32:
 		if in.InSize < 4 || uint64(in.InSize) > uint64(len(w.rest)) || in.OutSize != 0 {
 			return 0, syscall.EINVAL
 		}
-		if e := w.s.tree.SetFlags(w.node(), *at[uint32](w.rest)); e != 0 {
+		if e := w.setFlags(*at[uint32](w.rest)); e != 0 {
 			return 0, e
 		}
 		_, n := reply[fuse.IoctlOut](w)
@@ -111,8 +114,8 @@ func (w *worker) ioctl() (int, syscall.Errno) {
 	return 0, syscall.ENOTTY
 }
 
-// ioctlGet answers FS_IOC_GETFLAGS with exactly as many bytes as were asked
-// for: the kernel accepts no other number.
+// ioctlGet answers FS_IOC_GETFLAGS and FS_IOC_FSGETXATTR with exactly as many
+// bytes as were asked for: the kernel accepts no other number.
 func (w *worker) ioctlGet(in *fuse.IoctlIn) (int, syscall.Errno) {
 	_, n := reply[fuse.IoctlOut](w)
 	p := w.payload()[n:]
@@ -123,8 +126,49 @@ func (w *worker) ioctlGet(in *fuse.IoctlIn) (int, syscall.Errno) {
 	if e != 0 {
 		return 0, e
 	}
+	if in.Cmd == getLongFlags {
+		flags = longFlags(flags)
+	}
 	p = p[:in.OutSize]
 	clear(p)
 	*at[uint32](p) = flags
 	return n + len(p), 0
+}
+
+// Flags of inodes, FS_*_FL.
+const (
+	flagSync        = 0x8
+	flagImmutable   = 0x10
+	flagAppend      = 0x20
+	flagNoDump      = 0x40
+	flagNoAtime     = 0x80
+	flagDAX         = 0x2000000
+	flagProjInherit = 0x20000000
+)
+
+// longFlags gives those that both forms have in the longer one, FS_XFLAG_*.
+func longFlags(flags uint32) (long uint32) {
+	for _, f := range [...][2]uint32{
+		{flagSync, 0x20},
+		{flagImmutable, 0x8},
+		{flagAppend, 0x10},
+		{flagNoDump, 0x80},
+		{flagNoAtime, 0x40},
+		{flagDAX, 0x8000},
+		{flagProjInherit, 0x200},
+	} {
+		if flags&f[0] != 0 {
+			long |= f[1]
+		}
+	}
+	return long
+}
+
+// setFlags sets them. Where the kernel collects writes, files can't be made
+// immutable or append-only: writes would be taken, and lost at close.
+func (w *worker) setFlags(flags uint32) syscall.Errno {
+	if flags&(flagImmutable|flagAppend) != 0 && w.set.session.NoLseek {
+		return syscall.EOPNOTSUPP
+	}
+	return w.s.tree.SetFlags(w.node(), flags)
 }

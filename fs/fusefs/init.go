@@ -23,7 +23,7 @@ type Session struct {
 	// server must say the same.
 	NoOpen    bool // files are opened without a message
 	NoOpendir bool // so are directories
-	NoLseek   bool // the kernel takes everything for data
+	NoLseek   bool // the kernel takes everything for data: it collects writes
 	NoFsync   bool // fsync=volatile
 }
 

@@ -225,7 +225,18 @@ func TestIoctl(t *testing.T) {
 			t.Errorf("cmd %#x: %x", cmd, p)
 		}
 	}
-	for _, cmd := range []uint32{0x801c581f, 0x5401} {
+	p := b.must(opIoctl, 2, body(fuse.IoctlIn{Cmd: getLongFlags, OutSize: 28}))
+	if len(p) != 16+28 || *at[uint32](p[16:]) != 0x40 || *at[uint32](p[28:]) != 0 {
+		t.Errorf("the long form: %x", p)
+	}
+	for _, flags := range []uint32{0x10, 0x20} {
+		if _, e := b.do(opIoctl, 2, body(fuse.IoctlIn{Cmd: setFlags64, InSize: 4}), flags); e != syscall.EOPNOTSUPP {
+			t.Errorf("flags %#x with the write-back cache: %v", flags, e)
+		}
+		through := newTB(t, &layer.Options{NoWriteback: true})
+		through.must(opIoctl, 2, body(fuse.IoctlIn{Cmd: setFlags64, InSize: 4}), flags)
+	}
+	for _, cmd := range []uint32{0x401c5820, 0x5401} {
 		if _, e := b.do(opIoctl, 2, body(fuse.IoctlIn{Cmd: cmd, OutSize: 28})); e != syscall.ENOTTY {
 			t.Errorf("cmd %#x: %v", cmd, e)
 		}

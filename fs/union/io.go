@@ -288,8 +288,19 @@ func (fs *FS) SetFlags(id node.ID, flags uint32) syscall.Errno {
 	if e := fs.upFor(id, r, &AttrChange{}); e != 0 {
 		return e
 	}
-	return fs.flagsFD(id, func(fd int) syscall.Errno { return sys.SetFlags(fd, flags) })
+	return fs.flagsFD(id, func(fd int) syscall.Errno {
+		have, e := sys.GetFlags(fd)
+		if e != 0 {
+			return e
+		}
+		return sys.SetFlags(fd, have&^settable|flags&settable)
+	})
 }
+
+// settable are the flags that chattr(1) sets. The others tell how a file system
+// keeps a file: what a caller has read of the lower one may not be so in the upper.
+const settable = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | // s u c S i a d A
+	0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x800000 | 0x2000000 | 0x20000000 // j t D T C x P
 
 // flagsFD calls fn with a descriptor of a file or directory.
 func (fs *FS) flagsFD(id node.ID, fn func(fd int) syscall.Errno) syscall.Errno {

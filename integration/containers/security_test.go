@@ -191,7 +191,7 @@ func TestKernelFiles(t *testing.T) {
 
 // TestServerOfRoot: what the payload can see of the process that serves its
 // root: nothing. It is in other namespaces, and its descriptor in no process
-// of the container.
+// of the container. It has no more rights than serving takes.
 func TestServerOfRoot(t *testing.T) {
 	each(t, func(t *testing.T, p *person) {
 		p.prints(t, `$RUND --name v sleep 100 >/dev/null
@@ -199,7 +199,11 @@ func TestServerOfRoot(t *testing.T) {
 			$BIN exec v sh -c 'readlink /proc/*/fd/*' | grep -c fuse
 			init=$($BIN inspect -f '{{.State.Init.PID}}' v); server=$($BIN inspect -f '{{.State.Stage.PID}}' v)
 			for n in user pid mnt net; do [[ "$(readlink /proc/$init/ns/$n)" != "$(readlink /proc/$server/ns/$n 2>/dev/null)" ]] || echo same $n; done
-			$BIN rm -f v >/dev/null`, "unseen\n0")
+			cat /proc/$server/task/*/status | grep -E '^(NoNewPrivs|Seccomp|CapInh|CapAmb):' | sort -u
+			caps=$(cat /proc/$server/task/*/status | grep -E '^Cap(Eff|Prm)' | cut -f2 | sort -u); (( 0x$caps & ~0x8820021f )) && echo $caps
+			tail -n +1 $PLYFS_ROOT/containers/*/server.log
+			$BIN rm -f v >/dev/null`,
+			"unseen\n0\nCapAmb:\t0000000000000000\nCapInh:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2")
 	})
 }
 
