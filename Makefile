@@ -31,6 +31,9 @@ TESTS ?= ./...
 # How long `make soak` runs.
 SOAK ?= 1h
 
+# How long `make fuzz` runs each target.
+FUZZ ?= 5m
+
 # What `make bench` measures; more binaries: make bench BENCH="-plyfs new=/tmp/plyfs"
 BENCH ?=
 
@@ -81,6 +84,9 @@ bench-start: setup build ## how long a container and a sandbox take to start, be
 soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
+fuzz: ## every fuzz target for FUZZ=5m (or FUZZ=1000x executions) each
+	@PLYFS_FUZZ=$(FUZZ) $(GO) test -count=1 -timeout=0 -run FuzzSoak -v ./integration/fuzz
+
 install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 	install -D -m 0755 bin/plyfs $(DESTDIR)$(PREFIX)/bin/plyfs
 	mkdir -p $(DESTDIR)$(SBINDIR)
@@ -89,4 +95,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-index bench-start soak install clean
+.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-index bench-start soak fuzz install clean

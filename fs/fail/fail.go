@@ -6,7 +6,7 @@
 // A failpoint is armed by PLYFS_FAIL=NAME:ACTION[:N] in the environment of the
 // server, or by Arm in a test. Actions: kill (SIGKILL to the own process),
 // sleep (a second), and an errno by its number. N is the how-many-th passing
-// acts (default the first).
+// acts (default the first). The name * is any failpoint.
 package fail
 
 import (
@@ -94,6 +94,9 @@ func hit(name string) syscall.Errno {
 		record[name]++
 	}
 	p := plans[name]
+	if p == nil {
+		p = plans["*"]
+	}
 	if p != nil {
 		p.after--
 	}

@@ -18,6 +18,7 @@ import (
 type Plyfs struct {
 	userNS bool
 	index  string // of index files; "" when there are none
+	fail   string // PLYFS_FAIL of the next process
 
 	mu    sync.Mutex // serialises orders
 	cmd   *exec.Cmd  // nil when none runs; protected by mu
@@ -124,7 +125,7 @@ func (p *Plyfs) Words() string {
 // start starts a server process. p.mu is held.
 func (p *Plyfs) start() error {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), ServerEnv+"=1")
+	cmd.Env = append(os.Environ(), ServerEnv+"=1", "PLYFS_FAIL="+p.fail)
 	words := new(tail)
 	cmd.Stderr = words
 	in, err := cmd.StdinPipe()
@@ -151,6 +152,24 @@ func (p *Plyfs) end() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 	p.cmd = nil
+}
+
+// Kill kills the server process, wherever it is.
+func (p *Plyfs) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		_ = p.cmd.Process.Kill()
+	}
+}
+
+// Restart lets go of a process that was killed; the next one is to die at a
+// failpoint.
+func (p *Plyfs) Restart(fail string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end()
+	p.fail = fail
 }
 
 // tail keeps the last of what is written to it.

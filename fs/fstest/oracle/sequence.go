@@ -21,18 +21,22 @@ type World struct {
 	// Scratch is an empty directory; Disk one that is not on a tmpfs.
 	Scratch, Disk string
 	count         int
+	crashes       int  // see crash.go
+	Instants      bool // kill at random instants instead of failpoints
 }
 
 // sequence is one being played.
 type sequence struct {
 	*World
-	t     told
-	setup Setup
-	base  string
-	k, p  *Side
-	lower []string
-	built []*treedump.Tree // the lowers as built
-	stop  *Difference      // ended early, for this reason
+	t      told
+	setup  Setup
+	base   string
+	k, p   *Side
+	lower  []string
+	built  []*treedump.Tree // the lowers as built
+	stop   *Difference      // ended early, for this reason
+	crash  bool             // there was a crash: times of directories may be later
+	copies int
 }
 
 // told is who is told what went wrong: rapid's T or testing's.
