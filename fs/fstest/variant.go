@@ -49,6 +49,7 @@ var Variants = []Variant{
 	{Name: "redirect", Kind: Plyfs, Lowers: 3, Options: []string{"redirect_dir=on"}, ForeignUpper: true},
 	{Name: "metacopy", Kind: Plyfs, Lowers: 3, Options: []string{"metacopy=on"}, ForeignUpper: true},
 	{Name: "nowriteback", Kind: Plyfs, Lowers: 3, Options: []string{"writeback=off"}},
+	{Name: "passthrough", Kind: Plyfs, Lowers: 3, Options: []string{"io=passthrough"}},
 }
 
 // lacks are the needs that the variant can't meet.

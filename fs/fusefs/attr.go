@@ -50,7 +50,9 @@ func (s *settings) putEntry(o *fuse.EntryOut, e *union.Entry) {
 	o.NodeId = uint64(e.Node)
 	o.Generation = 0
 	o.EntryValid, o.EntryValidNsec = s.entry.sec, s.entry.nsec
-	o.AttrValid, o.AttrValidNsec = s.attr.sec, s.attr.nsec
+	if !e.Attr.Unsettled {
+		o.AttrValid, o.AttrValidNsec = s.attr.sec, s.attr.nsec
+	}
 	putAttr(&o.Attr, &e.Attr)
 }
 
@@ -71,7 +73,9 @@ func (w *worker) replyAttr(e syscall.Errno) (int, syscall.Errno) {
 		return 0, e
 	}
 	o, n := reply[fuse.AttrOut](w)
-	o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	if !w.attr.Unsettled {
+		o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	}
 	putAttr(&o.Attr, &w.attr)
 	return n, 0
 }
@@ -179,7 +183,9 @@ func (w *worker) statx() (int, syscall.Errno) {
 		return 0, e
 	}
 	o, n := reply[fuse.StatxOut](w)
-	o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	if !a.Unsettled {
+		o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	}
 	o.Mask = unix.STATX_BASIC_STATS
 	o.Blksize = a.Blksize
 	o.Nlink = a.Nlink

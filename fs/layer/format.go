@@ -37,7 +37,7 @@ func (o *Options) String() string {
 	w.flag("static_nlink", o.StaticNlink)
 	w.flag("nomarker", o.NoMarker)
 	w.str("xino", o.Xino)
-	w.str("io", [...]string{IOAuto: "", IOCached: "cached"}[o.IO])
+	w.str("io", [...]string{IOAuto: "", IOCached: "cached", IOPassthrough: "passthrough"}[o.IO])
 	if o.NoWriteback {
 		w.str("writeback", "off")
 	}

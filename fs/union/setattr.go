@@ -127,7 +127,7 @@ func (fs *FS) keepMtime(id node.ID, fd int) {
 const flushWithin = 2 * time.Second
 
 // writeback says whether the kernel keeps sizes and times of files itself.
-func (fs *FS) writeback() bool { return !fs.o.NoWriteback && !fs.o.Live }
+func (fs *FS) writeback() bool { return !fs.o.NoWriteback && !fs.o.Live && fs.backing == nil }
 
 // upFor copies up what the change needs: a truncation no data beyond the new
 // end, a change of metadata none at all with metacopy=on.
