@@ -130,12 +130,25 @@ const setattrNoise = fuse.FATTR_FH | fuse.FATTR_LOCKOWNER
 
 // setattrSlow: a change of a lower file copies it up, so it leaves the reader.
 // A SETATTR that changes nothing is legal and comes before a write to a setuid
-// file.
+// file. One that tells the kernel's own idea of the time comes after every unlink,
+// link and rename: if that is no news, it isn't worth a goroutine.
 func setattrSlow(w *worker) bool {
-	return as[fuse.SetAttrIn](w).Valid&^setattrNoise != 0 && notUpper(w)
+	in := as[fuse.SetAttrIn](w)
+	v := in.Valid &^ setattrNoise
+	if v == 0 || !notUpper(w) {
+		return false
+	}
+	if v&^fuse.FATTR_CTIME == fuse.FATTR_MTIME {
+		w.attr = union.Attr{}
+		w.known = w.s.tree.GetAttr(w.node(), &w.attr) == 0 && w.attr.Mtime == union.Time{Sec: int64(in.Mtime), Nsec: in.Mtimensec}
+	}
+	return !w.known
 }
 
 func (w *worker) setattr() (int, syscall.Errno) {
+	if w.known {
+		return w.replyAttr(0)
+	}
 	in := as[fuse.SetAttrIn](w)
 	w.change = union.AttrChange{
 		Valid: setattrValid(in.Valid),

@@ -317,6 +317,8 @@ func (t *fakeTree) ReadDir(id node.ID, off uint64, plus bool, sink union.DirSink
 	return 0
 }
 
+func (*fakeTree) QuickRename(node.ID, string) bool { return false }
+
 // The fake gives no file to the kernel.
 func (*fakeTree) Passthrough(union.Backing) {}
 

@@ -122,8 +122,8 @@ func init() {
 	def(opLink, op{name: "LINK", fixed: fixed[fuse.LinkIn](), names: 1, component: true, slow: linkSlow, run: (*worker).link})
 	def(opUnlink, op{name: "UNLINK", names: 1, component: true, run: (*worker).unlink})
 	def(opRmdir, op{name: "RMDIR", names: 1, component: true, run: (*worker).rmdir})
-	def(opRename, op{name: "RENAME", fixed: 8, names: 2, component: true, slow: always, run: (*worker).rename})
-	def(opRename2, op{name: "RENAME2", fixed: fixed[fuse.RenameIn](), names: 2, component: true, slow: always, run: (*worker).rename})
+	def(opRename, op{name: "RENAME", fixed: 8, names: 2, component: true, slow: renameSlow, run: (*worker).rename})
+	def(opRename2, op{name: "RENAME2", fixed: fixed[fuse.RenameIn](), names: 2, component: true, slow: renameSlow, run: (*worker).rename})
 	def(opReaddir, op{name: "READDIR", fixed: fixed[fuse.ReadIn](), run: (*worker).readdir})
 	def(opReaddirplus, op{name: "READDIRPLUS", fixed: fixed[fuse.ReadIn](), run: (*worker).readdir})
 

@@ -35,6 +35,7 @@ type worker struct {
 	entry  union.Entry
 	attr   union.Attr
 	change union.AttrChange
+	known  bool // attr is the answer already
 	dir    dirSink
 
 	// counted is the node whose lookup count this reply hands to the
@@ -113,7 +114,7 @@ func (w *worker) decode(req []byte) syscall.Errno {
 	w.set = w.s.set.Load()
 	w.name, w.name2, w.rest = "", "", nil
 	w.counted, w.openID, w.dir.used = node.None, node.None, 0
-	w.note = traceNote{}
+	w.note, w.known = traceNote{}, false
 	h := w.header()
 	if int64(h.Length) != int64(len(req)) {
 		return syscall.EIO

@@ -28,6 +28,8 @@ type Tree interface {
 	Link(id, parent node.ID, name string, e *union.Entry) syscall.Errno
 	Unlink(parent node.ID, name string) syscall.Errno
 	Rmdir(parent node.ID, name string) syscall.Errno
+	// QuickRename is true when a RENAME of the name would copy nothing up.
+	QuickRename(parent node.ID, name string) bool
 	Rename(oldParent node.ID, oldName string, newParent node.ID, newName string, flags uint32) syscall.Errno
 
 	// Passthrough says before the first request that files are opened

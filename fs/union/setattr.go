@@ -37,6 +37,9 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 	if e := fs.writable(); e != 0 {
 		return e
 	}
+	if v&(SetUID|SetGID) != 0 && !fs.hasOverride(0) && !fs.ids.uid.squash && !fs.ids.gid.squash {
+		v &^= KillSuidgid // a chown does that by itself, for whomever
+	}
 	if e := fs.upFor(id, r, ch); e != 0 {
 		return e
 	}
