@@ -69,8 +69,11 @@ lint: ## formatting, vet, staticcheck, and the house rules
 	@$(GO) tool staticcheck -tags vm ./integration/vm/...
 	@$(GO) test -count=1 ./integration/house
 
-bench: setup build ## compares with kernel overlayfs and fuse-overlayfs; rewrites the table in docs/performance.md
-	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -index 'plyfs, index=bin/plyfs' -write docs/performance.md $(BENCH)
+bench: setup build ## compares with the disk, kernel overlayfs and fuse-overlayfs; rewrites the tables and charts of docs/performance.md
+	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
+
+bench-quick: setup build ## a small version of it, in less than 4 minutes; prints the table
+	@$(GO) run ./integration/bench -plyfs plyfs=bin/plyfs -quick $(BENCH)
 
 bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
 	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
@@ -95,4 +98,4 @@ install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-index bench-start soak fuzz install clean
+.PHONY: help build demo setup test test-vm lint bench bench-quick bench-snapshotter bench-index bench-start soak fuzz install clean

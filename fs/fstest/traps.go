@@ -232,7 +232,7 @@ func trapsCases() []Case {
 			Lower: Tree{"f": File("x")},
 			Not: map[string]string{
 				Overlay: "there is no server to kill", "root": "not volatile", "userns": "not volatile", "sole": "not volatile",
-				"lowers1": "not volatile", "lowers64": "not volatile", "redirect": "not volatile", "metacopy": "not volatile", "nowriteback": "not volatile", "user": "not volatile",
+				"lowers1": "not volatile", "lowers64": "not volatile", "redirect": "not volatile", "metacopy": "not volatile", "nowriteback": "not volatile", "passthrough": "not volatile", "user": "not volatile",
 			},
 			Run: func(_ *testing.T, e *Env) {
 				e.add("f", "+")

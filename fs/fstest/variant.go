@@ -53,6 +53,7 @@ var Variants = []Variant{
 	{Name: "indexed", Like: "root", Kind: Plyfs, Lowers: 3, Indexed: true},
 	{Name: "indexed-sole", Like: "sole", Kind: Plyfs, Who: Sole, Lowers: 3, Options: []string{"xattr_permissions=2"}, Override: true, ForeignUpper: true, Indexed: true},
 	{Name: "nowriteback", Kind: Plyfs, Lowers: 3, Options: []string{"writeback=off"}},
+	{Name: "passthrough", Kind: Plyfs, Lowers: 3, Options: []string{"io=passthrough"}},
 }
 
 // lacks are the needs that the variant can't meet.

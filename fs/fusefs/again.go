@@ -4,7 +4,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/fs/node"
@@ -89,7 +89,7 @@ func (w *worker) again() (n int, e syscall.Errno, done bool) {
 	w.entry = union.Entry{}
 	e = w.s.tree.Lookup(c.Parent, c.Name, &w.entry)
 	if w.header().Opcode == opCreate {
-		n, e = w.replyCreated(e)
+		n, e = w.replyCreated(as[fuse.CreateIn](w).Flags, e)
 	} else {
 		n, e = w.replyEntry(e)
 	}

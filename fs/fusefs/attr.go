@@ -50,7 +50,9 @@ func (s *settings) putEntry(o *fuse.EntryOut, e *union.Entry) {
 	o.NodeId = uint64(e.Node)
 	o.Generation = 0
 	o.EntryValid, o.EntryValidNsec = s.entry.sec, s.entry.nsec
-	o.AttrValid, o.AttrValidNsec = s.attr.sec, s.attr.nsec
+	if !e.Attr.Unsettled {
+		o.AttrValid, o.AttrValidNsec = s.attr.sec, s.attr.nsec
+	}
 	putAttr(&o.Attr, &e.Attr)
 }
 
@@ -71,7 +73,9 @@ func (w *worker) replyAttr(e syscall.Errno) (int, syscall.Errno) {
 		return 0, e
 	}
 	o, n := reply[fuse.AttrOut](w)
-	o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	if !w.attr.Unsettled {
+		o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	}
 	putAttr(&o.Attr, &w.attr)
 	return n, 0
 }
@@ -126,12 +130,25 @@ const setattrNoise = fuse.FATTR_FH | fuse.FATTR_LOCKOWNER
 
 // setattrSlow: a change of a lower file copies it up, so it leaves the reader.
 // A SETATTR that changes nothing is legal and comes before a write to a setuid
-// file.
+// file. One that tells the kernel's own idea of the time comes after every unlink,
+// link and rename: if that is no news, it isn't worth a goroutine.
 func setattrSlow(w *worker) bool {
-	return as[fuse.SetAttrIn](w).Valid&^setattrNoise != 0 && notUpper(w)
+	in := as[fuse.SetAttrIn](w)
+	v := in.Valid &^ setattrNoise
+	if v == 0 || !notUpper(w) {
+		return false
+	}
+	if v&^fuse.FATTR_CTIME == fuse.FATTR_MTIME {
+		w.attr = union.Attr{}
+		w.known = w.s.tree.GetAttr(w.node(), &w.attr) == 0 && w.attr.Mtime == union.Time{Sec: int64(in.Mtime), Nsec: in.Mtimensec}
+	}
+	return !w.known
 }
 
 func (w *worker) setattr() (int, syscall.Errno) {
+	if w.known {
+		return w.replyAttr(0)
+	}
 	in := as[fuse.SetAttrIn](w)
 	w.change = union.AttrChange{
 		Valid: setattrValid(in.Valid),
@@ -179,7 +196,9 @@ func (w *worker) statx() (int, syscall.Errno) {
 		return 0, e
 	}
 	o, n := reply[fuse.StatxOut](w)
-	o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	if !a.Unsettled {
+		o.AttrValid, o.AttrValidNsec = w.set.attr.sec, w.set.attr.nsec
+	}
 	o.Mask = unix.STATX_BASIC_STATS
 	o.Blksize = a.Blksize
 	o.Nlink = a.Nlink

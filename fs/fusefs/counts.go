@@ -17,6 +17,10 @@ func (s *Server) newShard() *shard {
 	return sh
 }
 
+// SlowTasks is how many requests have left their reader for a goroutine of their
+// own.
+func (s *Server) SlowTasks() uint64 { return s.slow.total.Load() }
+
 // Counts says how many requests of each kind have come, by the names of the
 // protocol ("LOOKUP", "READDIRPLUS", ...). Kinds that have not come are absent;
 // opcodes that we don't know are counted as "UNKNOWN".

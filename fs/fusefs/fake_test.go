@@ -316,3 +316,16 @@ func (t *fakeTree) ReadDir(id node.ID, off uint64, plus bool, sink union.DirSink
 	}
 	return 0
 }
+
+func (*fakeTree) QuickRename(node.ID, string) bool { return false }
+
+// The fake gives no file to the kernel.
+func (*fakeTree) Passthrough(union.Backing) {}
+
+func (*fakeTree) Open(node.ID, uint32, *union.Caller, *union.Opened) syscall.Errno {
+	return syscall.ENOSYS
+}
+
+func (*fakeTree) OpenNew(*union.Entry, uint32, *union.Opened) syscall.Errno { return syscall.ENOSYS }
+func (*fakeTree) Release(node.ID, uint64)                                   {}
+func (*fakeTree) Follow(id node.ID) node.ID                                 { return id }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
 	"github.com/plyfs/plyfs/fs/layer"
+	"github.com/plyfs/plyfs/fs/union"
 )
 
 // Session is what was agreed on with the kernel at INIT. It is all that another
@@ -32,6 +33,7 @@ type settings struct {
 	session               *Session
 	entry, attr, negative timeout
 	xattrExt              bool // SETXATTR has its longer struct
+	passes                bool // files are opened with a message and may be handed to the kernel
 }
 
 const (
@@ -52,8 +54,7 @@ const (
 //
 // Left out on purpose: ATOMIC_O_TRUNC loses truncations when files are opened
 // without a message; FLOCK and POSIX_LOCKS cost messages for what the kernel does
-// alone; OVER_IO_URING and PASSTHROUGH promise a transport that isn't here;
-// SPLICE_* copies no less for small requests and more slowly.
+// alone; OVER_IO_URING promises a transport that isn't here; SPLICE_* copies no less for small requests and more slowly.
 func wantedFlags(o *layer.Options) uint64 {
 	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_BIG_WRITES | fuse.CAP_MAX_PAGES |
 		fuse.CAP_PARALLEL_DIROPS | fuse.CAP_ASYNC_DIO |
@@ -93,12 +94,17 @@ func maxPages() int {
 const defaultMaxPages = 32
 
 // negotiate answers in.
-func negotiate(in *fuse.InitIn, o *layer.Options) fuse.InitOut {
+func negotiate(in *fuse.InitIn, o *layer.Options, pass bool) fuse.InitOut {
 	offered := in.Flags64()
 	if offered&fuse.CAP_INIT_EXT == 0 {
 		offered &= 0xffffffff
 	}
-	flags := offered & wantedFlags(o)
+	want, depth := wantedFlags(o), uint32(0)
+	if pass && offered&fuse.CAP_PASSTHROUGH != 0 {
+		want = want&^fuse.CAP_WRITEBACK_CACHE | passFlags
+		depth = 1 // overlayfs may lie on top of us
+	}
+	flags := offered & want
 	pages := defaultMaxPages
 	if flags&fuse.CAP_MAX_PAGES != 0 {
 		pages = maxPages()
@@ -114,6 +120,7 @@ func negotiate(in *fuse.InitIn, o *layer.Options) fuse.InitOut {
 		MaxWrite:            uint32(min(pages*os.Getpagesize(), maxData)),
 		MaxPages:            uint16(pages),
 		TimeGran:            1,
+		MaxStackDepth:       depth,
 	}
 }
 
@@ -131,11 +138,19 @@ func (w *worker) init() (int, syscall.Errno) {
 		w.s.log.Printf("fuse: the kernel speaks protocol %d.%d; %d.%d is needed: use Linux 4.18 or later", in.Major, in.Minor, protoMajor, protoOldest)
 		return 0, syscall.EPROTO
 	}
-	*o = negotiate(&in, w.s.options())
+	pass, why := wantsPassthrough(w.s.options(), &w.s.cfg)
+	*o = negotiate(&in, w.s.options(), pass)
 	flags := o.Flags64()
+	passes := flags&fuse.CAP_PASSTHROUGH != 0
+	if pass && !passes {
+		why = errNoPassthrough
+	}
+	if why != nil {
+		w.s.log.Printf("fuse: io=passthrough can't be had, io=cached is: %v", why)
+	}
 	sess := &Session{
 		InitIn:    append([]byte(nil), w.in...),
-		NoOpen:    in.Flags64()&fuse.CAP_NO_OPEN_SUPPORT != 0,
+		NoOpen:    in.Flags64()&fuse.CAP_NO_OPEN_SUPPORT != 0 && !passes,
 		NoOpendir: in.Flags64()&fuse.CAP_NO_OPENDIR_SUPPORT != 0,
 		// The kernel asks without writing its dirty pages first.
 		NoLseek: flags&fuse.CAP_WRITEBACK_CACHE != 0,
@@ -168,6 +183,10 @@ func (s *Server) setUp(sess *Session) error {
 	set.entry, set.attr, set.negative = timeouts(s.options())
 	flags := sess.flags()
 	set.xattrExt = flags&fuse.CAP_SETXATTR_EXT != 0
+	if b, ok := s.dev.(union.Backing); ok && flags&fuse.CAP_PASSTHROUGH != 0 {
+		set.passes = true
+		s.tree.Passthrough(b)
+	}
 	s.set.Store(set)
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 func (w *worker) create() (int, syscall.Errno) {
 	in := as[fuse.CreateIn](w)
 	w.entry = union.Entry{}
-	return w.replyCreated(w.s.tree.Create(w.who(in.Umask), w.node(), w.name, in.Mode, in.Flags, &w.entry))
+	return w.replyCreated(in.Flags, w.s.tree.Create(w.who(in.Umask), w.node(), w.name, in.Mode, in.Flags, &w.entry))
 }
 
 // tmpfile is CREATE without a name: the one that the kernel sends is that of an
@@ -19,20 +19,23 @@ func (w *worker) create() (int, syscall.Errno) {
 func (w *worker) tmpfile() (int, syscall.Errno) {
 	in := as[fuse.CreateIn](w)
 	w.entry = union.Entry{}
-	return w.replyCreated(w.s.tree.Tmpfile(w.who(in.Umask), w.node(), in.Mode, in.Flags, &w.entry))
+	return w.replyCreated(in.Flags, w.s.tree.Tmpfile(w.who(in.Umask), w.node(), in.Mode, in.Flags, &w.entry))
 }
 
-// replyCreated answers with the new node and an open file. The file handle is
-// 0 as for files opened without a message, and the cache is kept: after the
+// replyCreated answers with the new node and an open file. Where files are
+// opened without a message the handle is 0, and the cache is kept: after the
 // first OPEN answered ENOSYS no RELEASE would ever free a handle.
-func (w *worker) replyCreated(e syscall.Errno) (int, syscall.Errno) {
+func (w *worker) replyCreated(flags uint32, e syscall.Errno) (int, syscall.Errno) {
+	if e == 0 {
+		e = w.openCreated(flags)
+	}
 	if e != 0 {
 		return 0, e
 	}
 	w.counted = w.entry.Node
 	o, n := reply[fuse.CreateOut](w)
 	w.set.putEntry(&o.EntryOut, &w.entry)
-	o.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	w.putOpened(&o.OpenOut)
 	return n, 0
 }
 
@@ -90,6 +93,9 @@ func (w *worker) open() (int, syscall.Errno) {
 	dir := w.op == &ops[opOpendir]
 	if dir && w.set.session.NoOpendir || !dir && w.set.session.NoOpen {
 		return 0, syscall.ENOSYS
+	}
+	if !dir && w.set.passes {
+		return w.openFile()
 	}
 	o, n := reply[fuse.OpenOut](w)
 	o.OpenFlags = fuse.FOPEN_KEEP_CACHE

@@ -121,8 +121,8 @@ func init() {
 	def(opLink, op{name: "LINK", fixed: fixed[fuse.LinkIn](), names: 1, component: true, slow: linkSlow, run: (*worker).link})
 	def(opUnlink, op{name: "UNLINK", names: 1, component: true, run: (*worker).unlink})
 	def(opRmdir, op{name: "RMDIR", names: 1, component: true, run: (*worker).rmdir})
-	def(opRename, op{name: "RENAME", fixed: 8, names: 2, component: true, slow: always, run: (*worker).rename})
-	def(opRename2, op{name: "RENAME2", fixed: fixed[fuse.RenameIn](), names: 2, component: true, slow: always, run: (*worker).rename})
+	def(opRename, op{name: "RENAME", fixed: 8, names: 2, component: true, slow: renameSlow, run: (*worker).rename})
+	def(opRename2, op{name: "RENAME2", fixed: fixed[fuse.RenameIn](), names: 2, component: true, slow: renameSlow, run: (*worker).rename})
 	def(opReaddir, op{name: "READDIR", fixed: fixed[fuse.ReadIn](), run: (*worker).readdir})
 	def(opReaddirplus, op{name: "READDIRPLUS", fixed: fixed[fuse.ReadIn](), run: (*worker).readdir})
 
@@ -146,9 +146,9 @@ func init() {
 
 	// The connection, and what is answered without asking the tree.
 	def(opInit, op{name: "INIT", fixed: 16, run: (*worker).init})
-	def(opOpen, op{name: "OPEN", fixed: fixed[fuse.OpenIn](), run: (*worker).open})
+	def(opOpen, op{name: "OPEN", fixed: fixed[fuse.OpenIn](), slow: openSlow, run: (*worker).open})
 	def(opOpendir, op{name: "OPENDIR", fixed: fixed[fuse.OpenIn](), run: (*worker).open})
-	def(opRelease, op{name: "RELEASE", run: (*worker).done})
+	def(opRelease, op{name: "RELEASE", fixed: 8, run: (*worker).release})
 	def(opReleasedir, op{name: "RELEASEDIR", run: (*worker).done})
 	def(opDestroy, op{name: "DESTROY", run: (*worker).done})
 	def(opInterrupt, op{name: "INTERRUPT", silent: true, run: (*worker).done})
@@ -164,7 +164,6 @@ func init() {
 // enosys tells the kernel never to ask this again.
 func (*worker) enosys() (int, syscall.Errno) { return 0, syscall.ENOSYS }
 
-// done answers with success and nothing else: of a RELEASE there is nothing to
-// release, since no file handle was ever given out, and an INTERRUPT comes too
-// late for every request that is short.
+// done answers with success and nothing else: a directory has no handle that was
+// to be released, and an INTERRUPT comes too late for every request that is short.
 func (*worker) done() (int, syscall.Errno) { return 0, 0 }

@@ -39,11 +39,15 @@ type worker struct {
 	entry  union.Entry
 	attr   union.Attr
 	change union.AttrChange
+	known  bool // attr is the answer already
 	dir    dirSink
 
 	// counted is the node whose lookup count this reply hands to the
 	// kernel: taken back if the reply doesn't arrive.
 	counted node.ID
+	// openID is the node that has one open file more if the reply arrives.
+	openID node.ID
+	opened union.Opened
 
 	start time.Time // when the request came; set while tracing only
 	note  traceNote
@@ -113,8 +117,8 @@ func (w *worker) decode(req []byte) syscall.Errno {
 	w.op = &ops[w.opcode()]
 	w.set = w.s.set.Load()
 	w.name, w.name2, w.rest = "", "", nil
-	w.counted, w.dir.used = node.None, 0
-	w.note = traceNote{}
+	w.counted, w.openID, w.dir.used = node.None, node.None, 0
+	w.note, w.known = traceNote{}, false
 	h := w.header()
 	if int64(h.Length) != int64(len(req)) {
 		return syscall.EIO
@@ -130,6 +134,9 @@ func (w *worker) decode(req []byte) syscall.Errno {
 	}
 	if w.set == nil && w.op != &ops[opInit] {
 		return syscall.EIO // before INIT nothing else may come
+	}
+	if w.set != nil && w.set.passes {
+		w.follow()
 	}
 	return w.decodeNames(body[w.op.fixed:])
 }
@@ -250,6 +257,9 @@ func (w *worker) send(n int) {
 	e := w.s.dev.write(w.out[:n])
 	if e == 0 {
 		return
+	}
+	if w.openID != node.None {
+		w.s.tree.Release(w.openID, w.opened.Handle)
 	}
 	if w.counted != node.None {
 		w.s.tree.Forget(w.counted, 1)

@@ -1,6 +1,11 @@
 package fusefs
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/plyfs/plyfs/fs/node"
+)
 
 // maxSlow bounds the slow requests that are served at the same time.
 const maxSlow = 64
@@ -15,6 +20,9 @@ func always(*worker) bool { return true }
 // its time, and a reader must not be the one that waits.
 func notUpper(w *worker) bool { return !w.s.tree.Upper(w.node()) }
 
+// renameSlow: a rename copies up what is in a lower layer.
+func renameSlow(w *worker) bool { return !w.s.tree.QuickRename(node.ID(w.header().NodeId), w.name) }
+
 // fsyncSlow: fsync waits for the disk, unless it is not done at all.
 func fsyncSlow(w *worker) bool { return !w.set.session.NoFsync }
 
@@ -25,6 +33,7 @@ type slowPool struct {
 	mu      sync.Mutex
 	queue   []*worker // protected by mu
 	running int       // protected by mu
+	total   atomic.Uint64
 	wg      sync.WaitGroup
 }
 
@@ -61,6 +70,7 @@ func freeSlowBuffer(b *[]byte) {
 // submit takes over the request of w, whose buffers are free again when it
 // returns.
 func (p *slowPool) submit(w *worker) {
+	p.total.Add(1)
 	b := slowBuffer(len(w.in))
 	t := &worker{s: w.s, out: make([]byte, slowOut), start: w.start, own: b}
 	n := copy(*b, w.in)

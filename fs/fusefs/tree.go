@@ -28,7 +28,18 @@ type Tree interface {
 	Link(id, parent node.ID, name string, e *union.Entry) syscall.Errno
 	Unlink(parent node.ID, name string) syscall.Errno
 	Rmdir(parent node.ID, name string) syscall.Errno
+	// QuickRename is true when a RENAME of the name would copy nothing up.
+	QuickRename(parent node.ID, name string) bool
 	Rename(oldParent node.ID, oldName string, newParent node.ID, newName string, flags uint32) syscall.Errno
+
+	// Passthrough says before the first request that files are opened
+	// with a message: then Open, OpenNew and Release are called.
+	Passthrough(b union.Backing)
+	Open(id node.ID, flags uint32, killFor *union.Caller, o *union.Opened) syscall.Errno
+	OpenNew(e *union.Entry, flags uint32, o *union.Opened) syscall.Errno
+	Release(id node.ID, handle uint64)
+	// Follow is the node that answers for this one.
+	Follow(id node.ID) node.ID
 
 	ReadDir(id node.ID, off uint64, plus bool, sink union.DirSink) syscall.Errno
 

@@ -39,7 +39,7 @@ func (o *Options) String() string {
 	w.flag("nomarker", o.NoMarker)
 	w.flag("scratch", o.Scratch)
 	w.str("xino", o.Xino)
-	w.str("io", [...]string{IOAuto: "", IOCached: "cached"}[o.IO])
+	w.str("io", [...]string{IOAuto: "", IOCached: "cached", IOPassthrough: "passthrough"}[o.IO])
 	if o.NoWriteback {
 		w.str("writeback", "off")
 	}

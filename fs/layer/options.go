@@ -47,6 +47,7 @@ type IOMode uint8
 const (
 	IOAuto IOMode = iota
 	IOCached
+	IOPassthrough
 )
 
 // Options is everything that a mount's option text can say. The zero value of

@@ -145,7 +145,6 @@ func TestParseErrors(t *testing.T) {
 		{"fsync=2", "auto|strict|volatile"},
 		{"xino=1", "auto|on|off"},
 		{"io=direct", "auto|cached"},
-		{"io=passthrough", "not in this version"},
 		{"timeout=", "not a number of seconds"},
 		{"timeout=-1", "not a number of seconds"},
 		{"timeout=nan", "not a number of seconds"},

@@ -52,7 +52,8 @@ func init() {
 		"xino": word(func(o *Options) *string { return &o.Xino },
 			names[string]{"auto": "", "on": "on", "off": "off"}, "auto|on|off"),
 
-		"io":           {value: setIO, usage: "auto|cached"},
+		"io": word(func(o *Options) *IOMode { return &o.IO },
+			names[IOMode]{"auto": IOAuto, "cached": IOCached, "passthrough": IOPassthrough}, "auto|cached|passthrough"),
 		"writeback":    {value: setWriteback, usage: "on|off"},
 		"index":        str("DIR", func(o *Options) *string { return &o.Index }),
 		"keeper":       {value: setKeeper, usage: "on|off"},
@@ -120,20 +121,6 @@ func pointer[T any](read func(string) (T, error)) func(string) (*T, error) {
 		v, err := read(s)
 		return &v, err
 	}
-}
-
-func setIO(p *parser, text string) error {
-	switch text {
-	case "auto":
-		p.o.IO = IOAuto
-	case "cached":
-		p.o.IO = IOCached
-	case "passthrough":
-		return errors.New("passthrough is not in this version: use auto, which chooses the fastest mode that there is")
-	default:
-		return fmt.Errorf("%q is not one of auto|cached", unescape(text))
-	}
-	return nil
 }
 
 func setWriteback(p *parser, text string) error {

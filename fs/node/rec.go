@@ -18,7 +18,13 @@ const (
 	Sticky               // Delta counts links that the lower file system does not know
 	Flushed              // Mtime is what the kernel has set: its writeback cache owns the time
 	Indexed              // the upper object is reached through the index of copied-up hard links
+	Passed               // the kernel reads and writes the file of its open files itself: Opens.Backing
+	PassedUp             // with Passed: that file is the upper one
+	Moved                // another node, whose id is Key, has taken this one's place
 )
+
+// passFlags belong to open files, not to what is opened.
+const passFlags = Passed | PassedUp
 
 // inlineName is the longest name that is kept in the record itself.
 const inlineName = 28

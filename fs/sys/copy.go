@@ -38,9 +38,12 @@ func CopyFile(out, in int, size int64, stop func() bool) (moved int64, e syscall
 	}
 	var buf []byte
 	useRange := true
+	whole := st.Blocks*512 >= st.Size // there is no hole to be found
 	for off := int64(0); off < size; {
 		data, end := off, size
-		if d, e := Lseek(in, off, unix.SEEK_DATA); e == 0 {
+		if whole {
+			// all of it
+		} else if d, e := Lseek(in, off, unix.SEEK_DATA); e == 0 {
 			data = d
 			if h, e := Lseek(in, d, unix.SEEK_HOLE); e == 0 {
 				end = min(h, size)

@@ -84,6 +84,7 @@ func (fs *FS) adjust(i uint32, r *node.Rec, a *Attr) {
 		}
 		return
 	}
+	a.Unsettled = fs.backing != nil && r.Opens().Writers > 0
 	n := int(a.Nlink)
 	if r.Has(node.Orphan) {
 		n--

@@ -21,6 +21,7 @@ type copied struct {
 	private  []byte // origin in our own form
 	upIno    uint64
 	isDir    bool
+	data     bool // the copy has data that must not come after its name
 }
 
 func (c *copied) close() {

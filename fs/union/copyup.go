@@ -193,7 +193,7 @@ func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 	if e := fs.copyAttrs(c, fd, tmp); e != 0 {
 		return e
 	}
-	if fd >= 0 && (fs.o.Fsync == layer.FsyncStrict || (fs.o.Fsync == layer.FsyncAuto && typ == unix.S_IFREG)) {
+	if fd >= 0 && (fs.o.Fsync == layer.FsyncStrict || (fs.o.Fsync == layer.FsyncAuto && c.data)) {
 		fail.Point("copyup.sync")
 		if e := sys.Fsync(fd); e != 0 {
 			return e
@@ -229,6 +229,7 @@ func (fs *FS) copyContent(c *copied, fd int) syscall.Errno {
 	if c.size == 0 || c.st.Size == 0 {
 		return 0
 	}
+	c.data = true
 	n := c.st.Size
 	if c.size != wholeFile {
 		n = min(n, c.size)

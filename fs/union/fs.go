@@ -53,6 +53,9 @@ type FS struct {
 	mem   *memory // nil: nothing is kept for another process
 
 	copied atomic.Int64 // bytes of data that were copied up
+
+	backing Backing // nil: files are opened without a message; set before the first request
+	passing passing
 }
 
 // layerInfo is what is known of a layer.
@@ -62,6 +65,7 @@ type layerInfo struct {
 	ovName   string                 // the xattr that this layer uses
 	bottom   bool
 	dev      uint64
+	sealed   bool // nothing can be written through fd: its mount is read-only
 
 	bare *bareAnswers
 }
@@ -229,6 +233,9 @@ func (fs *FS) Nodes() int { return fs.t.Count() }
 // freed is called for a node that is going away.
 func (fs *FS) freed(id node.ID, r *node.Rec) {
 	i := id.Index()
+	if r.Has(node.Moved) {
+		fs.t.Unpin(node.ID(r.Key))
+	}
 	if r.Has(node.Dir) {
 		fs.dirs.free(fs, i)
 	} else {

@@ -37,6 +37,9 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 	if e := fs.writable(); e != 0 {
 		return e
 	}
+	if v&(SetUID|SetGID) != 0 && !fs.hasOverride(0) && !fs.ids.uid.squash && !fs.ids.gid.squash {
+		v &^= KillSuidgid // a chown does that by itself, for whomever
+	}
 	if e := fs.upFor(id, r, ch); e != 0 {
 		return e
 	}
@@ -127,7 +130,7 @@ func (fs *FS) keepMtime(id node.ID, fd int) {
 const flushWithin = 2 * time.Second
 
 // writeback says whether the kernel keeps sizes and times of files itself.
-func (fs *FS) writeback() bool { return !fs.o.NoWriteback && !fs.o.Live }
+func (fs *FS) writeback() bool { return !fs.o.NoWriteback && !fs.o.Live && fs.backing == nil }
 
 // upFor copies up what the change needs: a truncation no data beyond the new
 // end, a change of metadata none at all with metacopy=on.

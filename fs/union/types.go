@@ -24,6 +24,7 @@ type Attr struct {
 	Rdev                       uint32 // in the kernel's new_encode_dev form, as FUSE wants it
 	Blksize                    uint32
 	HasBtime                   bool
+	Unsettled                  bool // a client writes without telling: it may be another one by now
 }
 
 // Entry is the answer to a look-up: a node, counted once for the caller, and

@@ -1,11 +1,12 @@
-// Command bench compares plyfs with kernel overlayfs and fuse-overlayfs: the
-// same layers, the same work, the variants interleaved round by round, once
-// with client and server pinned to one CPU and once free. It prints medians as
-// a Markdown table.
+// Command bench compares plyfs with the file system below it, kernel overlayfs
+// and fuse-overlayfs: the same layers, the same work, the variants interleaved
+// round by round, each once with client and server pinned to one CPU and once free.
 //
-//	go run ./integration/bench -plyfs plyfs=bin/plyfs [-plyfs other=PATH]… [-index indexed=PATH] [-rounds 5] [-write docs/performance.md]
+//	go run ./integration/bench -plyfs plyfs=bin/plyfs [-plyfs other=PATH]… [-fuse new=PATH]… [-quick] [-json FILE] [-write docs/performance.md]
+//	go run ./integration/bench compare OLD.json NEW.json
 //
-// It needs root: for the kernel's overlayfs, and to drop caches.
+// It needs root: for the kernel's overlayfs, and to drop caches. What is measured
+// are the scenes of scene*.go; rows.go has what each row is to reach.
 package main
 
 import (
@@ -16,12 +17,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/plyfs/plyfs/integration/tables"
 )
 
 // config is what the flags say.
@@ -30,14 +30,21 @@ type config struct {
 	rounds   int
 	modes    []string
 	size     sizes
+	scenes   []scene
 	write    string
+	json     string
 	check    bool
-	cpu      bool
 }
 
 func main() {
 	if len(os.Args) > 2 && os.Args[1] == "-worker" {
 		if err := worker(os.Args[2]); err != nil {
+			fail(err)
+		}
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == "compare" {
+		if err := compare(os.Stdout, os.Args[2], os.Args[3]); err != nil {
 			fail(err)
 		}
 		return
@@ -50,15 +57,19 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
-	text := r.table()
-	fmt.Print(text)
+	fmt.Print(r.table())
+	if c.json != "" {
+		if err := r.save(c.json); err != nil {
+			fail(err)
+		}
+	}
 	if c.write != "" {
-		if err := tables.Rewrite(c.write, "table", text); err != nil {
+		if err := r.publish(c.write); err != nil {
 			fail(err)
 		}
 	}
 	if c.check {
-		if err := r.fasterThan("fuse-overlayfs"); err != nil {
+		if err := r.missed(); err != nil {
 			fail(err)
 		}
 	}
@@ -70,22 +81,18 @@ func fail(err error) {
 }
 
 func parse(args []string) (*config, error) {
-	c := &config{}
+	c := &config{size: full}
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
-	rounds := fs.Int("rounds", 5, "rounds; each variant runs once in each, and the medians count")
+	rounds := fs.Int("rounds", 0, "rounds, 5 (with -quick 1); each variant runs once in each, and the medians count")
 	modes := fs.String("modes", "pinned,free", "pinned (one CPU for client and server), free")
-	without := fs.String("without", "", "leave these variants out: kernel, fuse-overlayfs")
-	files := fs.Int("files", 50_000, "files in the layers")
-	untar := fs.Int("untar", 10_000, "files to unpack, to read and to delete")
-	fs.StringVar(&c.write, "write", "", "put the table between the marks of this document")
-	fs.BoolVar(&c.cpu, "cpu", false, "count CPU seconds of client and server instead of the clock: for a busy machine")
-	fs.BoolVar(&c.check, "check", false, "fail when plyfs is slower than fuse-overlayfs in anything")
-	for name, index := range map[string]bool{"plyfs": false, "index": true} {
-		usage := "NAME=PATH of a plyfs binary; several may be given"
-		if index {
-			usage += "; it mounts with an index file, which is there already"
-		}
-		fs.Func(name, usage, func(v string) error {
+	without := fs.String("without", "", "leave these variants out, by name: native, kernel, fuse-overlayfs, …")
+	only := fs.String("scenes", "", "a regular expression that picks scenes")
+	small := fs.Bool("quick", false, "a small version of everything, in less than 4 minutes")
+	fs.StringVar(&c.write, "write", "", "put the tables between the marks of this document, charts and JSON beside it")
+	fs.StringVar(&c.json, "json", "", "write every measurement to this file")
+	fs.BoolVar(&c.check, "check", false, "fail when a row misses what it must reach")
+	program := func(plyfs bool) func(string) error {
+		return func(v string) error {
 			name, path, ok := strings.Cut(v, "=")
 			if !ok {
 				return errors.New("want NAME=PATH")
@@ -94,22 +101,46 @@ func parse(args []string) (*config, error) {
 			if err == nil {
 				_, err = os.Stat(abs)
 			}
-			c.variants = append(c.variants, variant{Name: name, Program: abs, Plyfs: true, Index: index})
+			if !plyfs {
+				c.variants = append(c.variants, variant{Name: name, Program: abs})
+				return err
+			}
+			for _, v := range []variant{{Name: name}, {Name: name + " index", Index: true}, {Name: name + " passthrough", Options: "io=passthrough"}, {Name: name + " user", UserNS: true}} {
+				v.Program, v.Plyfs = abs, true
+				c.variants = append(c.variants, v)
+			}
 			return err
-		})
+		}
 	}
+	fs.Func("plyfs", "NAME=PATH of a plyfs binary, which runs cached, with passthrough and in a user namespace; several may be given", program(true))
+	fs.Func("fuse", "NAME=PATH of another binary with fuse-overlayfs' calling form; several may be given", program(false))
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
+	given := c.variants
+	c.variants = []variant{{Name: "native", Native: true}, {Name: "kernel"}}
 	if fuse, err := exec.LookPath("fuse-overlayfs"); err == nil {
-		c.variants = append([]variant{{Name: "fuse-overlayfs", Program: fuse}}, c.variants...)
+		c.variants = append(c.variants, variant{Name: "fuse-overlayfs", Program: fuse})
 	}
-	c.variants = append([]variant{{Name: "kernel"}}, c.variants...)
-	c.variants = slices.DeleteFunc(c.variants, func(v variant) bool {
+	c.variants = slices.DeleteFunc(append(c.variants, given...), func(v variant) bool {
 		return slices.Contains(strings.Split(*without, ","), v.Name)
 	})
-	c.rounds, c.modes = *rounds, strings.Split(*modes, ",")
-	c.size = sizes{Files: *files, Work: *untar}
+	c.rounds, c.modes = 5, strings.Split(*modes, ",")
+	if *small {
+		c.size, c.rounds = quick, 1
+	}
+	if *rounds > 0 {
+		c.rounds = *rounds
+	}
+	pick, err := regexp.Compile(*only)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range scenes {
+		if pick.MatchString(s.name) {
+			c.scenes = append(c.scenes, s)
+		}
+	}
 	return c, nil
 }
 
@@ -123,7 +154,9 @@ func run(c *config, progress func(string)) (*results, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	progress("making a file system and the layers")
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, err
+	}
 	unmount, err := freshDisk(dir)
 	if err != nil {
 		return nil, err
@@ -133,17 +166,31 @@ func run(c *config, progress func(string)) (*results, error) {
 		_ = unix.Unmount(filepath.Join(dir, "mnt"), unix.MNT_DETACH) // in case a worker died
 		unmount()
 	}()
-	if err := makeLayers(dir, c.size); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "mnt"), 0o755); err != nil {
 		return nil, err
 	}
-	r := &results{config: c, values: map[key][]float64{}}
-	for round := range c.rounds {
-		for _, mode := range c.modes {
-			for i := range c.variants {
-				v := c.variants[(i+round)%len(c.variants)] // nobody is always the first
-				progress(fmt.Sprintf("round %d of %d, %s, %s", round+1, c.rounds, mode, v.Name))
-				if err := r.measure(dir, fmt.Sprintf("%d-%s-%d", round, mode, i), mode, v); err != nil {
-					return nil, fmt.Errorf("%s, %s: %w", v.Name, mode, err)
+	r := newResults(c)
+	for _, s := range c.scenes {
+		progress("layers of " + s.name)
+		f := &fixture{dir: filepath.Join(dir, "layers", s.name), size: c.size}
+		if err := s.make(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+		if err := f.merge(); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+		for round := range c.rounds {
+			for _, mode := range c.modes {
+				for i := range c.variants {
+					v := c.variants[(i+round)%len(c.variants)] // nobody is always the first
+					if v.Native && !s.native {
+						continue
+					}
+					progress(fmt.Sprintf("%s: round %d of %d, %s, %s", s.name, round+1, c.rounds, mode, v.Name))
+					id := fmt.Sprintf("%s-%d-%s-%d", s.name, round, mode, i)
+					if err := r.measure(job{Dir: dir, Scene: s.name, ID: id, Lowers: f.lowers, Variant: v, Size: c.size}, round, mode); err != nil {
+						return nil, fmt.Errorf("%s, %s, %s: %w", s.name, v.Name, mode, err)
+					}
 				}
 			}
 		}
@@ -152,8 +199,8 @@ func run(c *config, progress func(string)) (*results, error) {
 }
 
 // measure runs one worker process. What it starts inherits its CPU.
-func (r *results) measure(dir, id, mode string, v variant) error {
-	job, err := json.Marshal(job{Dir: dir, ID: id, Variant: v, Size: r.config.size, CPU: r.config.cpu})
+func (r *results) measure(j job, round int, mode string) error {
+	text, err := json.Marshal(j)
 	if err != nil {
 		return err
 	}
@@ -163,7 +210,11 @@ func (r *results) measure(dir, id, mode string, v variant) error {
 	}
 	// In a mount namespace of its own: one that somebody else makes meanwhile
 	// would take a copy of the mount along and keep the server busy.
-	args := []string{"unshare", "--mount", "--propagation", "slave", self, "-worker", string(job)}
+	args := []string{"unshare", "--mount", "--propagation", "slave"}
+	if j.Variant.UserNS {
+		args = append(args, "--user", "--map-root-user")
+	}
+	args = append(args, self, "-worker", string(text))
 	if mode == "pinned" {
 		args = append([]string{"taskset", "-c", "0"}, args...)
 	}
@@ -173,13 +224,16 @@ func (r *results) measure(dir, id, mode string, v variant) error {
 	if err != nil {
 		return err
 	}
-	var got map[string]float64
+	var got report
 	if err := json.Unmarshal(out, &got); err != nil {
 		return fmt.Errorf("a worker said %q: %w", out, err)
 	}
-	for work, value := range got {
-		k := key{mode, v.Name, work}
-		r.values[k] = append(r.values[k], value)
+	for _, g := range got.Rows {
+		g.Mode, g.Variant, g.Round = mode, j.Variant.Name, round
+		r.Runs = append(r.Runs, g)
+	}
+	if got.RSS > 0 {
+		r.Memory = append(r.Memory, peak{Mode: mode, Variant: j.Variant.Name, Scene: j.Scene, MiB: got.RSS})
 	}
 	return nil
 }

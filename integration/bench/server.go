@@ -27,45 +27,51 @@ func serverOf(mnt string) (pid int, err error) {
 	return 0, fmt.Errorf("no process has %s as its last argument", mnt)
 }
 
-// memory is a process's resident memory in MiB.
-func memory(pid int) (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
+// peakMemory is the most that a process had resident, in MiB.
+func peakMemory(pid int) float64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
-			kib, err := strconv.ParseFloat(f[1], 64)
-			return kib / 1024, err
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
+			kib, _ := strconv.ParseFloat(f[1], 64)
+			return kib / 1024
 		}
 	}
-	return 0, fmt.Errorf("process %d says nothing of its memory", pid)
+	return 0
 }
 
-// stopwatch gives seconds: of the clock, or of the CPU as this process, its
-// children and the server used it.
-func stopwatch(cpu bool, server int) func() float64 {
-	if !cpu {
-		start := time.Now()
-		return func() float64 { return time.Since(start).Seconds() }
+// watch is what the clock and the counters of CPU time said at the start.
+type watch struct {
+	start          time.Time
+	client, server float64
+}
+
+func startWatch(server int) watch {
+	return watch{client: clientCPU(), server: threads(server), start: time.Now()}
+}
+
+func (w watch) stop(server int) measurement {
+	m := measurement{Wall: time.Since(w.start).Seconds(), Client: clientCPU() - w.client}
+	if server != 0 {
+		m.Server = threads(server) - w.server
 	}
-	return func() float64 {
-		var total float64
-		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
-			var u unix.Rusage
-			if unix.Getrusage(who, &u) == nil {
-				total += float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
-			}
+	return m
+}
+
+// clientCPU is what this process and its children have used.
+func clientCPU() (total float64) {
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if unix.Getrusage(who, &u) == nil {
+			total += float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 		}
-		return total + threads(server)
 	}
+	return total
 }
 
 // threads adds up the run times of a process's threads, which the scheduler
 // keeps in nanoseconds.
-func threads(pid int) float64 {
+func threads(pid int) (total float64) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	var total float64
 	for _, f := range files {
 		text, _ := os.ReadFile(f)
 		ns, _, _ := strings.Cut(string(text), " ")

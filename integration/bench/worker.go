@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,137 +18,208 @@ type variant struct {
 	Name    string
 	Program string // empty: the kernel
 	Plyfs   bool
-	Index   bool // with an index file
+	Native  bool   // a copy of the merged tree, and no union
+	Options string // further ones
+	UserNS  bool   // as root of a user namespace: no right of the machine's root
+	Index   bool   // with an index file
 }
 
 // job is what a worker process gets.
 type job struct {
 	Dir     string
-	ID      string // of this run
+	Scene   string
+	ID      string   // of this run
+	Lowers  []string // top first
 	Variant variant
 	Size    sizes
-	CPU     bool // count CPU seconds
 }
 
-// The works, in the order in which they are done, and the server's memory.
-const (
-	statCold  = "stat of all files, cold"
-	statWarm  = "stat of all files, warm"
-	walkCold  = "walk with a stat of each file, cold"
-	walkWarm  = "walk with a stat of each file, warm"
-	readWarm  = "read of small files, warm"
-	untarNew  = "untar"
-	rmLower   = "rm -rf of a lower tree"
-	serverRSS = "server's memory after the stat"
-)
+// measurement is one row of one run, in seconds.
+type measurement struct {
+	Row     string
+	Variant string
+	Mode    string
+	Round   int
+	Wall    float64
+	Client  float64 // CPU of the clients
+	Server  float64 // CPU of the server
+}
 
-var works = []string{statCold, statWarm, walkCold, walkWarm, readWarm, untarNew, rmLower}
+// report is what a worker says.
+type report struct {
+	Rows []measurement
+	RSS  float64 // the most that the server had, MiB
+}
 
-// worker does one job in a fresh mount and prints seconds (and MiB) by work.
+// bench is one run of a scene.
+type bench struct {
+	job
+	mnt    string
+	upper  string
+	server int // 0: none
+	report report
+	umount func() error
+}
+
+// worker does one job and prints its report.
 func worker(text string) error {
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
+	b := &bench{}
+	if err := json.Unmarshal([]byte(text), &b.job); err != nil {
 		return err
 	}
-	mnt := filepath.Join(j.Dir, "mnt")
-	umount, err := j.mount(mnt)
-	if err != nil {
-		return err
-	}
-	got, err := j.work(mnt)
-	if err := errors.Join(err, umount()); err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(got)
-}
-
-func (j *job) work(mnt string) (map[string]float64, error) {
-	got := map[string]float64{}
-	server := 0
-	if j.Variant.Program != "" {
+	b.mnt = filepath.Join(b.Dir, "mnt")
+	for _, s := range scenes {
+		if s.name != b.Scene {
+			continue
+		}
 		var err error
-		if server, err = serverOf(mnt); err != nil {
-			return nil, err
+		if !s.mounts {
+			err = b.mount(b.Lowers, s.options)
 		}
-	}
-	clock := stopwatch(j.CPU, server)
-	timed := func(what string, f func() error) error {
-		start := clock()
-		err := f()
-		got[what] = clock() - start
-		return err
-	}
-	stat := func() error { return statAll(mnt, j.Size.Files) }
-	read := func() error { return readAll(mnt, j.Size.Work) }
-	walk := func() error { return walkAll(filepath.Join(mnt, "stat"), j.Size.Files) }
-	for _, w := range []struct {
-		cold, warm string
-		do         func() error
-	}{{statCold, statWarm, stat}, {walkCold, walkWarm, walk}} {
-		if err := dropCaches(); err != nil {
-			return nil, err
+		if err == nil {
+			err = s.run(b)
 		}
-		if err := timed(w.cold, w.do); err != nil {
-			return nil, err
+		if b.server != 0 {
+			b.report.RSS = peakMemory(b.server)
 		}
-		if err := timed(w.warm, w.do); err != nil {
-			return nil, err
+		if b.umount != nil {
+			err = errors.Join(err, b.umount())
 		}
-	}
-	if server != 0 {
-		rss, err := memory(server)
+		if s.big {
+			err = errors.Join(err, os.RemoveAll(b.upper))
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		got[serverRSS] = rss
 	}
-	if err := read(); err != nil { // to warm it
-		return nil, err
-	}
-	if err := timed(readWarm, read); err != nil {
-		return nil, err
-	}
-	if err := timed(untarNew, command("tar", "-xf", filepath.Join(j.Dir, "untar.tar"), "-C", mnt)); err != nil {
-		return nil, err
-	}
-	return got, timed(rmLower, command("rm", "-rf", filepath.Join(mnt, "delete")))
+	return json.NewEncoder(os.Stdout).Encode(b.report)
 }
 
 // mount makes an upper directory of this run's own and mounts on it. It stays
 // when the run ends: ext4 looks long for a free inode where many were freed of
 // late, and the next run would pay for what this one left.
-func (j *job) mount(mnt string) (umount func() error, err error) {
-	var lowers []string
-	for l := range layers {
-		lowers = append(lowers, filepath.Join(j.Dir, fmt.Sprintf("lower%d", l)))
-	}
-	upper, work := filepath.Join(j.Dir, "upper-"+j.ID), filepath.Join(j.Dir, "work-"+j.ID)
-	if err := errors.Join(os.Mkdir(upper, 0o755), os.Mkdir(work, 0o755)); err != nil {
-		return nil, err
-	}
-	options := "lowerdir=" + strings.Join(lowers, ":") + ",upperdir=" + upper + ",workdir=" + work
-	if j.Variant.Index {
-		index := filepath.Join(j.Dir, "index")
-		if err := errors.Join(os.MkdirAll(index, 0o700), command(j.Variant.Program, append([]string{"index", "-q", "--dir", index}, lowers...)...)()); err != nil {
-			return nil, err
+func (b *bench) mount(lowers []string, options string) error {
+	id := filepath.Join(b.Dir, "run-"+b.ID)
+	b.upper = id
+	if b.Variant.Native {
+		b.umount = func() error { return command("umount", b.mnt)() }
+		if err := command("cp", "-a", filepath.Join(filepath.Dir(lowers[0]), "merged"), id)(); err != nil {
+			return err
 		}
-		options += ",index=" + index
+		return command("mount", "--bind", id, b.mnt)()
 	}
-	args := []string{j.Variant.Program, "-o", options, mnt}
+	upper, work := filepath.Join(id, "u"), filepath.Join(id, "w")
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return err
+	}
+	opts := "lowerdir=" + strings.Join(lowers, ":") + ",upperdir=" + upper + ",workdir=" + work
+	for _, more := range []string{options, b.Variant.Options} {
+		if more != "" {
+			opts += "," + more
+		}
+	}
+	if b.Variant.Index {
+		index := filepath.Join(b.Dir, "index")
+		if err := errors.Join(os.MkdirAll(index, 0o700), command(b.Variant.Program, append([]string{"index", "-q", "--dir", index}, lowers...)...)()); err != nil {
+			return err
+		}
+		opts += ",index=" + index
+	}
+	args := []string{b.Variant.Program, "-o", opts, b.mnt}
 	switch {
-	case j.Variant.Program == "":
-		args = []string{"mount", "-t", "overlay", "overlay", "-o", options, mnt}
-	case j.Variant.Plyfs:
-		args = []string{j.Variant.Program, "mount", "-o", options, mnt}
+	case b.Variant.Program == "":
+		// By descriptors: 300 layers don't fit the page that mount(2) takes.
+		if err := mountOverlay(b.mnt, lowers, upper, work, options); err != nil {
+			return err
+		}
+	case b.Variant.Plyfs:
+		args = []string{b.Variant.Program, "mount", "-o", opts, b.mnt}
 	}
-	return func() error { return command("umount", mnt)() }, command(args[0], args[1:]...)()
+	if b.Variant.Program != "" {
+		if err := command(args[0], args[1:]...)(); err != nil {
+			return err
+		}
+		var err error
+		if b.server, err = serverOf(b.mnt); err != nil {
+			return err
+		}
+	}
+	b.umount = func() error {
+		b.umount, b.server = nil, 0
+		return command("umount", b.mnt)()
+	}
+	return nil
 }
 
+func mountOverlay(mnt string, lowers []string, upper, work, options string) error {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("fsopen: %w", err)
+	}
+	defer unix.Close(fs)
+	for _, l := range lowers {
+		if err := unix.FsconfigSetString(fs, "lowerdir+", l); err != nil {
+			return fmt.Errorf("lowerdir+=%s: %w", l, err)
+		}
+	}
+	more := []string{"upperdir", upper, "workdir", work}
+	if k, v, ok := strings.Cut(options, "="); ok {
+		more = append(more, k, v)
+	}
+	for i := 0; i < len(more); i += 2 {
+		if err := unix.FsconfigSetString(fs, more[i], more[i+1]); err != nil {
+			return fmt.Errorf("%s=%s: %w", more[i], more[i+1], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return fmt.Errorf("overlay: %w", err)
+	}
+	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(m)
+	return unix.MoveMount(m, "", unix.AT_FDCWD, mnt, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// time measures one row.
+func (b *bench) time(row string, f func() error) error {
+	w := startWatch(b.server)
+	err := f()
+	m := w.stop(b.server)
+	m.Row = row
+	b.report.Rows = append(b.report.Rows, m)
+	if err != nil {
+		return fmt.Errorf("%s: %w", row, err)
+	}
+	return nil
+}
+
+// coldAndWarm measures a row without caches and once more with them.
+func (b *bench) coldAndWarm(row string, f func() error) error {
+	if err := b.dropCaches(); err != nil {
+		return err
+	}
+	return errors.Join(b.time(row+", cold", f), b.time(row+", warm", f))
+}
+
+func (b *bench) cold(row string, f func() error) error {
+	if err := b.dropCaches(); err != nil {
+		return err
+	}
+	return b.time(row+", cold", f)
+}
+
+func (b *bench) path(parts ...string) string { return filepath.Join(b.mnt, filepath.Join(parts...)) }
+
 // command runs a program that should say nothing.
-func command(name string, args ...string) func() error {
+func command(name string, args ...string) func() error { return commandIn("", name, args...) }
+
+func commandIn(dir, name string, args ...string) func() error {
 	return func() error {
 		var said bytes.Buffer
 		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
 		cmd.Stderr = &said
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("%s: %w: %s", name, err, said.Bytes())
@@ -159,54 +229,18 @@ func command(name string, args ...string) func() error {
 }
 
 // dropCaches makes the next look at any file a cold one.
-func dropCaches() error {
-	unix.Sync()
-	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
-}
-
-func statAll(mnt string, n int) error {
-	var st unix.Stat_t
-	for i := range n {
-		if err := unix.Lstat(filepath.Join(mnt, name("stat", i)), &st); err != nil {
-			return fmt.Errorf("stat of %s: %w", name("stat", i), err)
-		}
+func (b *bench) dropCaches() error {
+	if b.Size.Warm {
+		return nil
 	}
-	return nil
-}
-
-// walkAll is what find, ls -lR and git status do.
-func walkAll(top string, want int) error {
-	files := 0
-	err := filepath.WalkDir(top, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil && info.Mode().IsRegular() {
-			files++
-		}
+	// Only what this run wrote: others may have much to write, too.
+	dir, err := os.Open(b.Dir)
+	if err != nil {
 		return err
-	})
-	if err == nil && files != want {
-		err = fmt.Errorf("a walk of %s met %d files, want %d", top, files, want)
 	}
-	return err
-}
-
-func readAll(mnt string, n int) error {
-	buf := make([]byte, 2*content)
-	for i := range n {
-		fd, err := unix.Open(filepath.Join(mnt, name("stat", i)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		got, err := unix.Read(fd, buf)
-		if err := errors.Join(err, unix.Close(fd)); err != nil {
-			return err
-		}
-		if got != content {
-			return fmt.Errorf("read %d bytes of %s, want %d", got, name("stat", i), content)
-		}
+	defer dir.Close()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return err
 	}
-	return nil
+	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
 }

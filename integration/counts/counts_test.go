@@ -62,11 +62,16 @@ func TestRemove(t *testing.T) {
 	m.do("stat", "@d")
 	m.do("unlink", "@d/f9") // copies the directory up
 	m.do("stat", "@d/f0")
+	slow := m.server.SlowTasks()
 	m.atMost("unlink of a lower file", m.count(func() { m.do("unlink", "@d/f0") }), counted{"UNLINK": 1, "SETATTR": 1, "FORGET": 1, "BATCH_FORGET": 1})
 	m.atMost("rm of a lower file", m.count(func() { m.tool("rm", "d/f1") }),
 		counted{"LOOKUP": 1, "GETATTR": 1, "UNLINK": 1, "SETATTR": 1, "FORGET": 1, "BATCH_FORGET": 1})
 	m.atMost("rm -r of 7 files", m.count(func() { m.tool("rm", "-r", "d") }),
 		counted{"GETATTR": 9, "READDIR": 2, "READDIRPLUS": 2, "OPENDIR": 1, "UNLINK": 7, "RMDIR": 1, "SETATTR": 7, "FORGET": 8, "BATCH_FORGET": 8})
+	// Nothing of it copies anything up, the SETATTRs about what is gone included.
+	if n := m.server.SlowTasks() - slow; n > 0 {
+		t.Errorf("%d requests had a goroutine of their own", n)
+	}
 }
 
 // The kernel looks a name up before it makes it, asks for capabilities before
@@ -98,6 +103,12 @@ func TestCreate(t *testing.T) {
 	m.atMost("rmdir", m.count(func() { m.do("rmdir", "@d/sub") }), counted{"RMDIR": 1, "GETATTR": 1, "FORGET": 1, "BATCH_FORGET": 1})
 	m.do("tar", "@d/a", "10")
 	m.do("tar", "@d/b", "10")
+	slow := m.server.SlowTasks()
+	defer func() {
+		if n := m.server.SlowTasks() - slow; n > 0 {
+			t.Errorf("renames of upper files: %d requests had a goroutine of their own", n)
+		}
+	}()
 	m.atMost("rename over a file", m.count(func() { m.do("rename", "@d/a", "@d/b") }),
 		counted{"RENAME": 1, "SETATTR": 2, "FORGET": 1, "BATCH_FORGET": 1, "LOOKUP": 1, "GETATTR": 1})
 }

@@ -44,6 +44,11 @@ type mount struct {
 // newMount mounts an upper over a lower that fill has made.
 func newMount(t *testing.T, fill func(lower string)) *mount {
 	t.Helper()
+	return newMountIO(t, layer.IOCached, fill)
+}
+
+func newMountIO(t *testing.T, io layer.IOMode, fill func(lower string)) *mount {
+	t.Helper()
 	require.Root(t)
 	require.FUSE(t)
 	m := &mount{T: t, dir: t.TempDir()}
@@ -55,7 +60,7 @@ func newMount(t *testing.T, fill func(lower string)) *mount {
 	if fill != nil {
 		fill(m.path("lower"))
 	}
-	o := &layer.Options{Lower: []string{m.path("lower")}, Upper: m.path("upper"), Work: m.path("work")}
+	o := &layer.Options{Lower: []string{m.path("lower")}, Upper: m.path("upper"), Work: m.path("work"), IO: io}
 	stack, err := layer.Open(o)
 	if err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ func setupGen(m *Mode) *rapid.Generator[Setup] {
 		s.Links = m.Index && rapid.IntRange(0, 5).Draw(t, "links") == 1
 		s.Disk = rapid.IntRange(0, 19).Draw(t, "disk") == 1
 		s.Redirect = m.Redirect && rapid.IntRange(0, 3).Draw(t, "redirect") != 1
-		s.Extra = rapid.SampledFrom([]string{"", "", "", "", "writeback=off", "timeout=0", "volatile", "live", "fsync=strict", "size_limit=1g"}).Draw(t, "extra")
+		s.Extra = rapid.SampledFrom([]string{"", "", "", "", "writeback=off", "timeout=0", "volatile", "live", "fsync=strict", "size_limit=1g", "io=passthrough"}).Draw(t, "extra")
 		if s.Extra == "live" {
 			s.Links = false // a live mount keeps no index of them
 		}

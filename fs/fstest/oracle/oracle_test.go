@@ -140,6 +140,24 @@ func TestKnownIndexed(t *testing.T) {
 	}
 }
 
+// TestSequencesPassthrough hands the files to the kernel, in all sequences.
+func TestSequencesPassthrough(t *testing.T) {
+	if nsbox.Enter(t, nsbox.Mounts) {
+		play(t, sequences()/5, RootMode(), func(t testing.TB) Filesystem { return passing{NewPlyfs(t, false)} })
+	}
+}
+
+// passing adds io=passthrough to every mount.
+type passing struct{ *Plyfs }
+
+// Mount implements Filesystem.
+func (p passing) Mount(a Args) error {
+	if a.Extra == "" {
+		a.Extra = "io=passthrough"
+	}
+	return p.Plyfs.Mount(a)
+}
+
 // TestKnown plays what failed once.
 func TestKnown(t *testing.T) {
 	if nsbox.Enter(t, nsbox.Mounts) {

@@ -18,12 +18,17 @@ const (
 
 // Flags of an answer to OPEN.
 const (
-	FOPEN_KEEP_CACHE = 1 << 1
-	FOPEN_CACHE_DIR  = 1 << 3
+	FOPEN_KEEP_CACHE  = 1 << 1
+	FOPEN_CACHE_DIR   = 1 << 3
+	FOPEN_PASSTHROUGH = 1 << 7
 )
 
 // FSYNC_FDATASYNC in FSYNC's flags is fdatasync.
 const FSYNC_FDATASYNC = 1
+
+// OPEN_KILL_SUIDGID in OPEN's flags leaves suid and sgid of what is truncated to
+// the server.
+const OPEN_KILL_SUIDGID = 1 << 0
 
 // WRITE_KILL_SUIDGID in WRITE's flags leaves suid and sgid to the server.
 const WRITE_KILL_SUIDGID = 1 << 2

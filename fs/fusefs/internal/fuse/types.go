@@ -226,3 +226,10 @@ func (in *InitIn) Flags64() uint64 { return uint64(in.Flags2)<<32 | uint64(in.Fl
 
 // Flags64 are all flags.
 func (out *InitOut) Flags64() uint64 { return uint64(out.Flags2)<<32 | uint64(out.Flags) }
+
+// BackingMap is what FUSE_DEV_IOC_BACKING_OPEN takes.
+type BackingMap struct {
+	Fd      int32
+	Flags   uint32
+	Padding uint64
+}
