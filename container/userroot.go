@@ -16,6 +16,10 @@ import (
 // on as itself.
 const entered = "entered"
 
+// SingleID says that the containers of the caller can have one id only: no
+// others are his, or nothing maps them.
+func SingleID() bool { return os.Geteuid() != 0 && userMaps(false).single() }
+
 // WithUserRoot makes this program root over all ids that the user has: it runs
 // it once more, in a user namespace with these ids and the same command line
 // and streams, and gives its exit code. again is false in that one, and where

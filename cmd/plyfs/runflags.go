@@ -234,7 +234,7 @@ func setIDs(r *runRequest, v string) error {
 	if v != "map" && v != "virtual" {
 		return fmt.Errorf("%q is not map or virtual", v)
 	}
-	r.spec.IDs.Virtual = v == "virtual"
+	r.spec.IDs.Virtual, r.idsGiven = v == "virtual", true
 	return nil
 }
 

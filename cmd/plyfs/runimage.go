@@ -40,9 +40,7 @@ func (r *runRequest) finishImage(root string, args []string) (command []string, 
 	s := &r.spec
 	s.Image, s.ImageDigest = ref, img.Digest
 	r.layers = img.Dirs
-	if img.Virtual && os.Geteuid() != 0 {
-		s.IDs.Virtual = true
-	}
+	r.imageIDs(img.Virtual)
 	c := &img.Config
 	s.Process.Env = c.Environment(s.Process.Env)
 	if s.Process.User == "" {
@@ -71,6 +69,20 @@ func (r *runRequest) finishImage(root string, args []string) (command []string, 
 		return nil, fmt.Errorf("image %s has no command of its own: give one", ref)
 	}
 	return command, nil
+}
+
+// imageIDs has owners kept as data where the user has one id for all of them:
+// what an image belongs to, and what its programs do about it, is remembered.
+func (r *runRequest) imageIDs(virtual bool) {
+	s := &r.spec
+	if r.idsGiven || os.Geteuid() == 0 {
+		return
+	}
+	one := s.IDs.Single || container.SingleID()
+	s.IDs.Virtual = virtual || one
+	if one && !s.Process.NewPrivs {
+		s.IDs.Single, s.Init, s.Process.Notify = true, true, true
+	}
 }
 
 // imageVolumes gives the container a fresh directory for each volume of the

@@ -104,7 +104,7 @@ func (s *Shipper) dockerManifest(a archive, item *dockerItem) (d ocispec.Descrip
 func (s *Shipper) dockerLayer(a archive, file, diffID string) (d ocispec.Descriptor, err error) {
 	f, size, err := a.open(file)
 	if err != nil {
-		return d, noneMissing(err)
+		return d, err
 	}
 	defer f.Close()
 	head := make([]byte, 4)

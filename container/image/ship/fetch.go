@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -40,12 +41,9 @@ func mediaTypeOf(header string, text []byte) string {
 // attempts is how often a request is made that fails in a way that may pass.
 const attempts = 5
 
-// pause is how long the first wait between attempts is; tests have less.
-var pause = 500 * time.Millisecond
-
 // retry does something again that failed, unless that can't help.
-func retry(ctx context.Context, do func() error) (err error) {
-	wait := pause
+func (r *Remote) retry(ctx context.Context, do func() error) (err error) {
+	wait := cmp.Or(r.Pause, 500*time.Millisecond)
 	for i := range attempts {
 		if err = do(); err == nil {
 			return nil
@@ -89,7 +87,7 @@ func (s *Shipper) pullBlob(ctx context.Context, r *Remote, e *endpoint, d ocispe
 		return err
 	}
 	defer f.Close()
-	err = retry(ctx, func() error { return s.pullInto(ctx, r, e, d, f) })
+	err = r.retry(ctx, func() error { return s.pullInto(ctx, r, e, d, f) })
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", digest, err)
 	}
@@ -115,11 +113,11 @@ func (s *Shipper) pullInto(ctx context.Context, r *Remote, e *endpoint, d ocispe
 		return errors.New("more was there than belongs to it")
 	}
 	if have < d.Size {
-		resp, err := e.get(ctx, "blobs/"+d.Digest.String(), "", have, r.stall())
+		resp, err := e.get(ctx, "blobs/"+d.Digest.String(), "", have, d.Size, r.stall())
 		if err != nil {
 			var status *statusError
 			if errors.As(err, &status) && status.status == http.StatusRequestedRangeNotSatisfiable {
-				return errors.Join(err, f.Truncate(0))
+				return errors.Join(errors.New(err.Error()), f.Truncate(0)) // from the start, then
 			}
 			return err
 		}

@@ -28,7 +28,7 @@ func (s *Shipper) Load(ctx context.Context, file, name string, p Platform) ([]*i
 	}
 	defer a.Close()
 	out, err := s.loadLayout(ctx, a, name, p)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, errNoLayout) {
 		out, err = s.loadDocker(ctx, a, name)
 		if errors.Is(err, errNoDocker) {
 			err = errors.New("neither an OCI image layout nor an archive of docker save; plyfs import takes a root tarball")
@@ -40,9 +40,15 @@ func (s *Shipper) Load(ctx context.Context, file, name string, p Platform) ([]*i
 	return out, nil
 }
 
-// loadLayout is Load for an OCI layout. fs.ErrNotExist says that it is none.
+// errNoLayout says that an archive is no OCI layout.
+var errNoLayout = errors.New("no index.json")
+
+// loadLayout is Load for an OCI layout.
 func (s *Shipper) loadLayout(ctx context.Context, a archive, name string, p Platform) (out []*image.Entry, err error) {
 	text, err := readPart(a, "index.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoLayout
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +59,7 @@ func (s *Shipper) loadLayout(ctx context.Context, a archive, name string, p Plat
 	get := func(ctx context.Context, d ocispec.Descriptor) error {
 		f, size, err := openBlob(a, d)
 		if err != nil {
-			return noneMissing(err)
+			return err
 		}
 		defer f.Close()
 		return s.storeBlob(d.Digest.String(), size, watched{ctx: ctx, r: f})
@@ -122,14 +128,6 @@ func openBlob(a archive, d ocispec.Descriptor) (io.ReadCloser, int64, error) {
 		err = fmt.Errorf("blob %s has %d bytes, and should have %d", d.Digest, size, d.Size)
 	}
 	return f, size, err
-}
-
-// noneMissing keeps a blob that is missing from looking like another format.
-func noneMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New(err.Error())
-	}
-	return err
 }
 
 // nameOf finds the name that an entry of a layout has.

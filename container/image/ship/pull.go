@@ -79,8 +79,8 @@ func (s *Shipper) pullFrom(ctx context.Context, r *Remote, e *endpoint, ref imag
 
 // pullManifest gets a manifest or an index by its tag or digest.
 func (s *Shipper) pullManifest(ctx context.Context, r *Remote, e *endpoint, what string) (d ocispec.Descriptor, err error) {
-	err = retry(ctx, func() error {
-		resp, err := e.get(ctx, "manifests/"+what, accepted, 0, r.stall())
+	err = r.retry(ctx, func() error {
+		resp, err := e.get(ctx, "manifests/"+what, accepted, 0, 0, r.stall())
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,8 @@ type Remote struct {
 	Registries map[string]Registry
 	// Stall is how long an answer may say nothing; zero is a minute.
 	Stall time.Duration
+	// Pause is how long the first wait between attempts is; zero is half a second.
+	Pause time.Duration
 	// Keychain has the credentials; nil is that of docker and podman.
 	Keychain authn.Keychain
 }
@@ -110,11 +112,15 @@ func (r *Remote) connect(ctx context.Context, repo name.Repository, insecure boo
 // registryError says in one line what a registry has against us.
 func registryError(repo name.Repository, err error) error {
 	var t *transport.Error
+	var s *statusError
+	code := 0
 	if errors.As(err, &t) {
-		switch t.StatusCode {
-		case http.StatusUnauthorized, http.StatusForbidden:
-			return fmt.Errorf("%s: access is refused; docker login or podman login %s stores credentials that plyfs uses, too: %w", repo.Name(), repo.RegistryStr(), err)
-		}
+		code = t.StatusCode
+	} else if errors.As(err, &s) {
+		code = s.status
+	}
+	if code == http.StatusUnauthorized || code == http.StatusForbidden {
+		return fmt.Errorf("%s: access is refused; docker login or podman login %s stores credentials that plyfs uses, too: %w", repo.Name(), repo.RegistryStr(), err)
 	}
 	return fmt.Errorf("%s: %w", repo.Name(), err)
 }
@@ -137,7 +143,7 @@ func (e *statusError) final() bool {
 
 // get asks for a path below the repository, from an offset on. The body ends
 // with an error when nothing comes for too long.
-func (e *endpoint) get(ctx context.Context, path, accept string, from int64, stall time.Duration) (*http.Response, error) {
+func (e *endpoint) get(ctx context.Context, path, accept string, from, size int64, stall time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.base+path, nil)
 	if err != nil {
@@ -148,7 +154,7 @@ func (e *endpoint) get(ctx context.Context, path, accept string, from int64, sta
 		req.Header.Set("Accept", accept)
 	}
 	if from > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, size-1))
 	}
 	stalled := errors.New("nothing came for " + stall.String())
 	timer := time.AfterFunc(stall, func() { cancel(stalled) })
