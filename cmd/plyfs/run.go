@@ -75,7 +75,7 @@ type runRequest struct {
 	// hasEntrypoint says that it was given: it may be empty.
 	hasEntrypoint bool
 	pull          string
-	idsGiven      bool // --ids
+	idsGiven      bool     // --ids
 	using         *os.File // keeps the layers of the image where they are
 	capAdd        []string
 	capDrop       []string

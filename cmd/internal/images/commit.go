@@ -61,7 +61,7 @@ func commit(c *call) (err error) {
 	}
 	spec := ct.Spec()
 	if spec.ImageDigest == "" {
-		return fmt.Errorf("container %s was made of directories, not of an image: plyfs import makes one of a tarball", c.rest[0])
+		return fmt.Errorf("%s was not made of an image: --to-host puts a sandbox's changes on the host, plyfs import makes an image of a tarball", c.rest[0])
 	}
 	o.Base, o.Virtual, o.Made = spec.ImageDigest, spec.IDs.Virtual, ct.Made()
 	o.Upper, o.Work = filepath.Join(ct.Dir(), "upper"), filepath.Join(ct.Dir(), "work")

@@ -137,4 +137,3 @@ func (b *builder) docker(name string) string {
 	}
 	return to
 }
-

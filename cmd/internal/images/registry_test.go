@@ -141,7 +141,7 @@ func TestPullFaults(t *testing.T) {
 			http.Error(w, "later", http.StatusTooManyRequests)
 			return true
 		},
-		"cut": func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+		"cut":                 func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
 		"truncated and wrong": truncated,
 		"other bytes": func(w http.ResponseWriter, r *http.Request) bool {
 			_, _ = io.WriteString(w, "something else")

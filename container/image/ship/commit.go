@@ -75,7 +75,7 @@ func (o *CommitOptions) pack(w io.Writer, trees []string) error {
 		made: func(name string) bool {
 			return slices.ContainsFunc(o.Made, func(m string) bool { return m == "/"+name || strings.HasPrefix(m, "/"+name+"/") })
 		},
-		below: func(name string) bool { return isBelow(trees, name) },
+		below: func(name string) string { return findBelow(trees, name) },
 	}
 	if o.Virtual {
 		p.mode = layer.XattrPermUser
@@ -83,8 +83,8 @@ func (o *CommitOptions) pack(w io.Writer, trees []string) error {
 	return p.pack()
 }
 
-// isBelow says whether the union of the trees, the top first, has a name.
-func isBelow(trees []string, name string) bool {
+// findBelow finds what the union of the trees, the top first, shows under a name.
+func findBelow(trees []string, name string) string {
 	for _, t := range trees {
 		at := t
 		for part := range strings.SplitSeq(name, "/") {
@@ -94,12 +94,12 @@ func isBelow(trees []string, name string) bool {
 				break
 			}
 			if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 || st.Mode&unix.S_IFMT == unix.S_IFLNK {
-				return false
+				return ""
 			}
 			if len(at) == len(t)+1+len(name) {
-				return true
+				return at
 			}
 		}
 	}
-	return false
+	return ""
 }

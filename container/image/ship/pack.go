@@ -30,8 +30,8 @@ type packer struct {
 	epoch *time.Time             // no time is later
 	// made says that a path is there for a mount only, when it is empty.
 	made func(name string) bool
-	// below says whether the layers below have a path.
-	below func(name string) bool
+	// below finds a path in the layers below; "" when they don't show it.
+	below func(name string) string
 
 	links   map[[2]uint64]string
 	pending []*tar.Header // directories that have nothing in them yet
@@ -98,11 +98,12 @@ func (p *packer) entry(name string) error {
 func (p *packer) inDirectory(name string, h *tar.Header, opaque bool) error {
 	p.pending = append(p.pending, h)
 	depth := len(p.pending)
-	if p.below(name) || !p.made(name) {
+	below := p.below(name)
+	if !p.made(name) || below != "" && !looksLike(h, below) {
 		if err := p.flush(); err != nil {
 			return err
 		}
-		if opaque && p.below(name) {
+		if opaque && below != "" {
 			mark := &tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 			if err := p.write(mark, ""); err != nil {
 				return err
@@ -116,6 +117,23 @@ func (p *packer) inDirectory(name string, h *tar.Header, opaque bool) error {
 		p.pending = p.pending[:depth-1]
 	}
 	return nil
+}
+
+// looksLike says whether a directory has the owner and the mode that it has in a
+// layer.
+func looksLike(h *tar.Header, path string) bool {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil {
+		return false
+	}
+	uid, gid, mode := st.Uid, st.Gid, st.Mode
+	var v [256]byte
+	if n, err := unix.Lgetxattr(path, dialect.OverrideUser, v[:]); err == nil {
+		if o, err := dialect.ParseOverride(v[:n]); err == nil {
+			uid, gid, mode = o.UID, o.GID, o.Mode
+		}
+	}
+	return h.Uid == int(uid) && h.Gid == int(gid) && h.Mode == int64(mode&0o7777)
 }
 
 func (p *packer) flush() error {
