@@ -20,6 +20,7 @@ const (
 	annCreated = "dev.plyfs.created" // when it came here
 	annSize    = "dev.plyfs.size"
 	annVirtual = "dev.plyfs.virtual"
+	annBoot    = "dev.plyfs.boot"
 )
 
 // Entry is one name of an image. An image without a name has an empty one.
@@ -37,6 +38,9 @@ type Entry struct {
 	// Virtual says that some files belong to ids that nobody had when it was
 	// unpacked: they are kept as data.
 	Virtual bool
+	// Boot is the boot of the machine in which it was unpacked, until that is
+	// known to be on the disk: after a crash of the machine it may not be.
+	Boot string
 }
 
 // Platform is what an image runs on.
@@ -75,7 +79,7 @@ func (s *Store) List() ([]Entry, error) {
 		a := d.Annotations
 		e := Entry{
 			Name: a[annName], MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
-			ID: a[annConfig], Origin: a[annOrigin], Virtual: a[annVirtual] != "",
+			ID: a[annConfig], Origin: a[annOrigin], Virtual: a[annVirtual] != "", Boot: a[annBoot],
 		}
 		if d.Platform != nil {
 			e.Platform = *d.Platform
@@ -126,6 +130,9 @@ func (e *Entry) descriptor() descriptor {
 	}
 	if e.Origin != "" {
 		a[annOrigin] = e.Origin
+	}
+	if e.Boot != "" {
+		a[annBoot] = e.Boot
 	}
 	if e.Virtual {
 		a[annVirtual] = "1"
@@ -195,6 +202,12 @@ func (s *Store) Find(ref string) (*Entry, error) {
 		return nil, fmt.Errorf("%w: %s; plyfs images lists them, plyfs pull %[2]s gets it", ErrNotFound, ref)
 	}
 	return found, nil
+}
+
+// BootID names this boot of the machine.
+func BootID() string {
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(text))
 }
 
 // minID keeps a short word from being taken for an id.

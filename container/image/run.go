@@ -43,6 +43,9 @@ func (s *Store) Runnable(ref string) (*Runnable, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Boot != "" && e.Boot != BootID() {
+		return nil, &IncompleteError{ref, "what the machine may have lost when it went down"}
+	}
 	r := &Runnable{Entry: *e}
 	blob, err := s.Blob(e.ID)
 	if err != nil {

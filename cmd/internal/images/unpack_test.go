@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/plyfs/plyfs/container/image"
 	"github.com/plyfs/plyfs/container/image/ship"
 	"github.com/plyfs/plyfs/fs/dialect"
 )
@@ -293,5 +294,45 @@ func TestKilled(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(s.Store.Dir(), "index.json"))
 	if err != nil || json.Unmarshal(text, &idx) != nil {
 		t.Errorf("index.json: %v", err)
+	}
+}
+
+// TestBoot: what was unpacked before the machine went down is unpacked again,
+// unless somebody has waited for the disk since.
+func TestBoot(t *testing.T) {
+	s := newShipper(t)
+	load := func(name string, files ...file) {
+		t.Helper()
+		if _, err := s.Load(context.Background(), newBuilder(t).files(files...).dir(name), "", ship.ThisPlatform()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load("old", reg("a", "1"))
+	load("new", reg("b", "2"))
+	replace := func(path string) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, []byte(strings.ReplaceAll(string(text), image.BootID(), "another")), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	top := layerDirs(t, s, "new")[0]
+	replace(filepath.Join(s.Store.Dir(), "index.json"))
+	replace(filepath.Join(filepath.Dir(top), "info.json"))
+	if err := os.WriteFile(filepath.Join(top, "b"), nil, 0o644); err != nil { // lost
+		t.Fatal(err)
+	}
+	layerDirs(t, s, "old")
+	if _, err := s.Store.Runnable("new"); err == nil {
+		t.Error("what may be damaged is runnable")
+	}
+	if err := s.Repair(context.Background(), "new"); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(layerDirs(t, s, "new")[0], "b")); err != nil || string(text) != "2" {
+		t.Errorf("%q, %v", text, err)
 	}
 }

@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/image"
 )
@@ -30,6 +28,9 @@ type source func(ctx context.Context, d ocispec.Descriptor) error
 // manifest refers to, unpacks it, and gives the image its name. Preconditions:
 // the store is in use (Store.Use).
 func (s *Shipper) add(ctx context.Context, name, origin string, manifest ocispec.Descriptor, get source) (*image.Entry, error) {
+	if err := s.settle(); err != nil {
+		return nil, err
+	}
 	m, cfg, err := s.describe(ctx, manifest, get)
 	if err != nil {
 		return nil, err
@@ -45,30 +46,14 @@ func (s *Shipper) add(ctx context.Context, name, origin string, manifest ocispec
 	}
 	e := &image.Entry{
 		Name: name, MediaType: manifest.MediaType, Digest: manifest.Digest.String(), Size: manifest.Size,
-		ID: m.Config.Digest.String(), Layers: ids, Origin: origin, Added: time.Now(), Bytes: bytes,
+		ID: m.Config.Digest.String(), Layers: ids, Origin: origin, Added: time.Now(), Bytes: bytes, Boot: image.BootID(),
 		Platform: image.Platform{Architecture: cfg.Architecture, OS: cfg.OS, Variant: cfg.Variant},
 	}
 	for _, id := range ids {
 		info := s.layerInfo(id)
 		e.Virtual = e.Virtual || info != nil && info.Virtual
 	}
-	if err := s.sync(); err != nil {
-		return nil, err
-	}
 	return e, s.Store.Update(func(list []image.Entry) ([]image.Entry, error) { return image.Put(list, *e), nil })
-}
-
-// sync writes to the disk what the index is about to name.
-func (s *Shipper) sync() error {
-	f, err := os.Open(s.Store.Dir())
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("image store: %w", err)
-	}
-	return nil
 }
 
 // describe reads a manifest and its configuration.

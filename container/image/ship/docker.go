@@ -9,7 +9,9 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/klauspost/compress/gzip"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/plyfs/plyfs/container/image"
 )
@@ -88,21 +90,53 @@ func (s *Shipper) dockerManifest(a archive, item *dockerItem) (d ocispec.Descrip
 		MediaType: ocispec.MediaTypeImageConfig, Digest: parsed(digest), Size: int64(len(text)),
 	}}
 	m.SchemaVersion = 2
+	m.Layers = make([]ocispec.Descriptor, len(item.Layers))
+	var g errgroup.Group
+	g.SetLimit(cap(s.slot))
 	for i, file := range item.Layers {
-		l, err := s.dockerLayer(a, file, cfg.RootFS.DiffIDs[i].String())
-		if err != nil {
-			return d, nil, err
-		}
-		m.Layers = append(m.Layers, l)
+		g.Go(func() (err error) {
+			m.Layers[i], err = s.dockerLayer(a, file, cfg.RootFS.DiffIDs[i].String())
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return d, nil, err
 	}
 	d, err = s.putJSON(typeOCIManifest, &m)
 	return d, s.local, err
 }
 
+// compressLayer stores a layer that is not compressed in its archive so that it
+// takes less: what is unpacked is there beside it. The same layer gives the same
+// blob.
+func (s *Shipper) compressLayer(from io.Reader, file, diffID string) (d ocispec.Descriptor, err error) {
+	w, err := s.newBlob()
+	if err != nil {
+		return d, err
+	}
+	defer w.discard()
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return d, err
+	}
+	plain := newHasher()
+	if _, err = io.Copy(io.MultiWriter(z, plain), from); err == nil {
+		err = z.Close()
+	}
+	if err != nil {
+		return d, fmt.Errorf("%s: %w", file, err)
+	}
+	if got := sum(plain.sum); got != diffID {
+		return d, &DigestError{file, diffID, got}
+	}
+	digest, err := w.keep(s)
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: parsed(digest), Size: w.n}, err
+}
+
 // dockerLayer puts one layer into the store. Its name in the archive says
 // nothing: only the digest of what is in it, in the configuration, counts.
 func (s *Shipper) dockerLayer(a archive, file, diffID string) (d ocispec.Descriptor, err error) {
-	f, size, err := a.open(file)
+	f, _, err := a.open(file)
 	if err != nil {
 		return d, err
 	}
@@ -114,8 +148,7 @@ func (s *Shipper) dockerLayer(a archive, file, diffID string) (d ocispec.Descrip
 	}
 	from := io.MultiReader(bytes.NewReader(head[:n]), f)
 	if !compressed(head[:n]) {
-		d = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: parsed(diffID), Size: size}
-		return d, s.storeBlob(diffID, size, from)
+		return s.compressLayer(from, file, diffID)
 	}
 	w, err := s.newBlob()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plyfs/plyfs/container/image"
 	"github.com/plyfs/plyfs/fs/dialect"
 	"github.com/plyfs/plyfs/fs/fail"
 )
@@ -26,6 +27,8 @@ type LayerInfo struct {
 	Entries int64
 	// Virtual says that some owners have no id here and are kept as data.
 	Virtual bool `json:",omitempty"`
+	// Boot is that in which it was unpacked, until it is known to be on disk.
+	Boot string `json:",omitempty"`
 }
 
 // chainID is that of a layer on a chain, as the image specification has it.
@@ -57,7 +60,7 @@ func (s *Shipper) layerInfo(chain string) *LayerInfo {
 		return nil
 	}
 	info := new(LayerInfo)
-	if json.Unmarshal(text, info) != nil || info.DiffID == "" {
+	if json.Unmarshal(text, info) != nil || info.DiffID == "" || info.Boot != "" && info.Boot != image.BootID() {
 		return nil
 	}
 	return info
@@ -90,13 +93,18 @@ func (s *Shipper) unpackLayer(ctx context.Context, blob, diffID, parent string) 
 	s.slot <- struct{}{}
 	defer func() { <-s.slot }()
 	s.Report(Progress{Digest: blob, Step: "unpack"})
-	p := &pending{info: LayerInfo{DiffID: diffID, Parent: parent}, final: final, lock: lock}
+	p := &pending{info: LayerInfo{DiffID: diffID, Parent: parent, Boot: image.BootID()}, final: final, lock: lock}
 	err = p.unpack(ctx, s, blob, s.ids.single())
 	if errors.Is(err, errAsData) {
 		err = p.unpack(ctx, s, blob, true)
 	}
 	if err != nil {
 		p.discard()
+		if ctx.Err() == nil && s.checkBlob(blob) != nil { // so the next pull gets it again
+			if path, e := s.Store.Blob(blob); e == nil {
+				_ = os.Remove(path)
+			}
+		}
 		return nil, fmt.Errorf("layer %s: %w", blob, err)
 	}
 	return p, nil
