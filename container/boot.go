@@ -56,6 +56,10 @@ func Boot(open Opener) {
 		return
 	}
 	os.Unsetenv(roleEnv)
+	if name == asUserRoot {
+		awaitUserRoot()
+		return
+	}
 	for _, v := range []string{"GOMAXPROCS", "GOGC"} {
 		if os.Getenv(quickEnv+v) != "" {
 			os.Unsetenv(quickEnv + v)

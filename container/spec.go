@@ -2,6 +2,7 @@ package container
 
 import (
 	"encoding/json"
+	"path"
 
 	"github.com/plyfs/plyfs/container/cgroup"
 )
@@ -27,6 +28,8 @@ type Spec struct {
 	Labels map[string]string `json:",omitempty"`
 	// Image is what ps shows in its column: a reference, or a directory.
 	Image string `json:",omitempty"`
+	// ImageDigest is that of the manifest of the image that it is made of.
+	ImageDigest string `json:",omitempty"`
 	// Remove deletes the container when it has ended.
 	Remove bool `json:",omitempty"`
 	// NoFiles leaves /etc/hosts, /etc/hostname and /etc/resolv.conf as the root
@@ -161,6 +164,15 @@ type Limits struct {
 type Restart struct {
 	OnFailure bool `json:",omitempty"`
 	Max       int  `json:",omitempty"` // 0 is no bound
+}
+
+// Made are the paths that a start makes in the root to mount on.
+func (c *Container) Made() []string {
+	made := []string{"/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
+	for _, m := range c.spec.Mounts {
+		made = append(made, path.Clean("/"+m.Target))
+	}
+	return made
 }
 
 // DefaultCaps is what a payload may have when nothing is said: docker's list

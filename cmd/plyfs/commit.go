@@ -14,6 +14,7 @@ import (
 )
 
 const commitUsage = `usage: plyfs commit --to-host [--force] [-q] SANDBOX [PATH…]
+       plyfs commit [FLAG…] CONTAINER [IMAGE]    (plyfs-image commit -h says more)
 
 Puts what a sandbox (plyfs try) has changed on the host: all of it, or what is at
 and below the paths. A file appears complete or not at all. Nothing is done when the
@@ -24,9 +25,14 @@ host has changed one of the paths since the sandbox saw it. The sandbox stays.
   -q --quiet   don't list what is done
   --root DIR   data directory
   -h           this text
+
+With the name of a container it makes an image of what that has changed.
 `
 
 func commit(args []string) error {
+	if !slices.Contains(args, "--to-host") && len(args) > 0 && !slices.Contains(args, "-h") && !slices.Contains(args, "--help") {
+		return withImages("commit")(args)
+	}
 	spec := cli.Spec{Short: "hfq", Long: []string{"help", "to-host", "force", "quiet", "root="}}
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
@@ -49,7 +55,7 @@ func commit(args []string) error {
 		}
 	}
 	if !toHost {
-		return fmt.Errorf("where to? --to-host puts a sandbox's changes on the host")
+		return fmt.Errorf("where to? --to-host puts a sandbox's changes on the host; with the name of a container it makes an image")
 	}
 	return locked(root, rest, func(b *box) error {
 		_, err := b.commit(rest[1:], force, quiet)

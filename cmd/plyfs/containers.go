@@ -14,21 +14,25 @@ import (
 
 // openStore opens the store that --root names, else PLYFS_ROOT, else the
 // configuration; or the user's own.
-func openStore(root string) (_ *container.Store, err error) {
-	if root == "" && os.Getenv("PLYFS_ROOT") == "" {
-		if root, err = cli.ConfiguredRoot(); err != nil {
-			return nil, err
-		}
-	}
-	if root == "" {
-		root, err = container.DefaultRoot()
-	} else {
-		root, err = filepath.Abs(root) // monitors work elsewhere
-	}
+func openStore(root string) (*container.Store, error) {
+	root, err := dataDir(root)
 	if err != nil {
 		return nil, err
 	}
 	return container.OpenStore(root)
+}
+
+// dataDir is where that is.
+func dataDir(root string) (_ string, err error) {
+	if root == "" && os.Getenv("PLYFS_ROOT") == "" {
+		if root, err = cli.ConfiguredRoot(); err != nil {
+			return "", err
+		}
+	}
+	if root == "" {
+		return container.DefaultRoot()
+	}
+	return filepath.Abs(root) // monitors work elsewhere
 }
 
 // runError gives an error the exit code that run and exec have for it.

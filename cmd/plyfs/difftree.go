@@ -56,7 +56,7 @@ func diffContainer(form string, c *container.Container, paths []string) error {
 	}
 	cmp := comparison{
 		Upper: filepath.Join(c.Dir(), "upper"), Options: spec.Root.FS, Virtual: spec.IDs.Virtual,
-		Form: form, Paths: paths, Report: diffReport{Container: st.Name}, Made: madeFor(spec),
+		Form: form, Paths: paths, Report: diffReport{Container: st.Name}, Made: c.Made(),
 	}
 	text, err := json.Marshal(cmp)
 	if err != nil {
@@ -102,15 +102,6 @@ func diffDirectory(form, dir string, lower, paths []string) error {
 		return err
 	}
 	return container.AsUserRoot(diffJobName, string(text))
-}
-
-// madeFor are the paths that a start makes in the root to mount on.
-func madeFor(s *container.Spec) []string {
-	made := []string{"/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
-	for _, m := range s.Mounts {
-		made = append(made, path.Clean("/"+m.Target))
-	}
-	return made
 }
 
 // diffJob is the process.

@@ -25,6 +25,9 @@ func help(args []string) error {
 	if !ok {
 		return unknownVerb(rest[0])
 	}
+	if v.usage == "" { // the helper has it
+		return v.run([]string{"-h"})
+	}
 	fmt.Print(v.usage)
 	return nil
 }

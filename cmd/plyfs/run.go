@@ -13,13 +13,15 @@ import (
 	"github.com/plyfs/plyfs/container"
 )
 
-const runUsage = `usage: plyfs run [FLAG…] (--layer DIR… | --rootfs DIR) COMMAND [ARGUMENT…]
+const runUsage = `usage: plyfs run [FLAG…] IMAGE [COMMAND [ARGUMENT…]]
+       plyfs run [FLAG…] (--layer DIR… | --rootfs DIR) COMMAND [ARGUMENT…]
 
 Runs a command in a container. Its exit code is the command's, 128+N for one
 that a signal ended; 125: plyfs could not start it, 126: it can't be executed,
 127: it isn't there.
 
 root:
+  --pull missing|always|never   when to get the image from its registry
   --layer DIR            a read-only layer, the first on top; what is written
                          goes to the container and is gone with it
   --rootfs DIR           a directory that is the root itself, changes included
@@ -36,7 +38,7 @@ process:
   -e, --env NAME[=VALUE], --env-file FILE
   -w, --workdir DIR      made when it isn't there
   -u, --user USER[:GROUP]
-  --entrypoint PROGRAM   put before the command
+  --entrypoint PROGRAM   put before the command, in place of the image's
   --init                 a small process 1 that reaps orphans
   --ulimit NAME=SOFT[:HARD]
   --stop-signal SIGNAL, --stop-timeout SECONDS
@@ -70,9 +72,14 @@ type runRequest struct {
 	idFile      string
 	pidFile     string
 	entrypoint  string
-	capAdd      []string
-	capDrop     []string
-	detachKeys  []byte
+	// hasEntrypoint says that it was given: it may be empty.
+	hasEntrypoint bool
+	pull          string
+	idsGiven      bool     // --ids
+	using         *os.File // keeps the layers of the image where they are
+	capAdd        []string
+	capDrop       []string
+	detachKeys    []byte
 }
 
 func runVerb(args []string) error {
@@ -145,6 +152,7 @@ func (r *runRequest) run() error {
 		r.spec.Process.Size = terminalSize()
 	}
 	c, err := store.Create(r.name, &r.spec)
+	r.using.Close()
 	if err == nil {
 		err = created(c)
 	}
@@ -275,7 +283,15 @@ func finishFile(f *os.File, text string) error {
 // finish makes the Spec whole.
 func (r *runRequest) finish(command []string) error {
 	s := &r.spec
-	if r.entrypoint != "" {
+	if r.isImage(command) {
+		root, err := dataDir(r.root)
+		if err != nil {
+			return err
+		}
+		if command, err = r.finishImage(root, command); err != nil {
+			return err
+		}
+	} else if r.entrypoint != "" {
 		command = append([]string{r.entrypoint}, command...)
 	}
 	if len(command) == 0 {

@@ -70,14 +70,18 @@ func runValues() map[string]setter {
 		"u":    user, "user": user,
 		"w": workdir, "workdir": workdir,
 		"net": network, "network": network,
-		"hostname":   str(func(r *runRequest) *string { return &r.spec.Hostname }),
-		"entrypoint": str(func(r *runRequest) *string { return &r.entrypoint }),
-		"cidfile":    str(func(r *runRequest) *string { return &r.idFile }),
-		"pidfile":    str(func(r *runRequest) *string { return &r.pidFile }),
-		"dns":        addDNS,
-		"cap-add":    each(func(r *runRequest) *[]string { return &r.capAdd }),
-		"cap-drop":   each(func(r *runRequest) *[]string { return &r.capDrop }),
-		"e":          addEnv, "env": addEnv, "env-file": addEnvFile,
+		"hostname": str(func(r *runRequest) *string { return &r.spec.Hostname }),
+		"pull":     setPull,
+		"entrypoint": func(r *runRequest, v string) error {
+			r.entrypoint, r.hasEntrypoint = v, true
+			return nil
+		},
+		"cidfile":  str(func(r *runRequest) *string { return &r.idFile }),
+		"pidfile":  str(func(r *runRequest) *string { return &r.pidFile }),
+		"dns":      addDNS,
+		"cap-add":  each(func(r *runRequest) *[]string { return &r.capAdd }),
+		"cap-drop": each(func(r *runRequest) *[]string { return &r.capDrop }),
+		"e":        addEnv, "env": addEnv, "env-file": addEnvFile,
 		"v": addVolume, "volume": addVolume, "tmpfs": addTmpfs, "device": addDevice,
 		"p": addPort, "publish": addPort, "add-host": addHost,
 		"l": addLabel, "label": addLabel, "sysctl": addSysctl, "ulimit": addUlimit,
@@ -230,7 +234,7 @@ func setIDs(r *runRequest, v string) error {
 	if v != "map" && v != "virtual" {
 		return fmt.Errorf("%q is not map or virtual", v)
 	}
-	r.spec.IDs.Virtual = v == "virtual"
+	r.spec.IDs.Virtual, r.idsGiven = v == "virtual", true
 	return nil
 }
 

@@ -19,7 +19,7 @@ func (r *runRequest) finishRoot() error {
 	s := &r.spec
 	switch {
 	case len(r.layers) == 0 && s.Root.Dir == "":
-		return fmt.Errorf("no root given: --layer DIR… or --rootfs DIR")
+		return fmt.Errorf("no root given: an image, --layer DIR… or --rootfs DIR")
 	case len(r.layers) > 0 && s.Root.Dir != "":
 		return fmt.Errorf("--layer and --rootfs exclude each other")
 	case s.Root.Dir != "":
@@ -40,7 +40,9 @@ func (r *runRequest) finishRoot() error {
 		}
 		o.Lower = append(o.Lower, dir)
 	}
-	s.Image = o.Lower[0]
+	if s.Image == "" {
+		s.Image = o.Lower[0]
+	}
 	if s.Remove { // nobody will ever read it again
 		o.Fsync, o.NoMarker, o.Scratch = layer.FsyncVolatile, true, true
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/plyfs/plyfs/cmd/internal/images"
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/fs/fstest/require"
 )
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 		"plyfs":             main,
 		"fuse-overlayfs":    main,
 		"mount.fuse3.plyfs": main,
+		"plyfs-image":       images.Main,
 	})
 }
 

@@ -15,9 +15,21 @@ type Config struct {
 	// Root is where containers are kept; "" is the place for that.
 	Root string    `toml:"root"`
 	Try  TryConfig `toml:"try"`
+	// Registry has what is special about registries, by their names.
+	Registry map[string]RegistryConfig `toml:"registry"`
 
 	// File is where it was read from, "" for the defaults.
 	File string `toml:"-"`
+}
+
+// RegistryConfig is about one registry.
+type RegistryConfig struct {
+	// Mirrors are asked first, in this order: HOST[:PORT][/PREFIX], with http://
+	// before it for one without encryption.
+	Mirrors []string `toml:"mirrors"`
+	// Insecure lets plyfs speak to it without encryption, or with a certificate
+	// that nobody vouches for.
+	Insecure bool `toml:"insecure"`
 }
 
 // TryConfig is the part of it for plyfs try.
@@ -64,6 +76,11 @@ hide = [
 	"~/.local/share/keyrings",
 	"~/.config/op",
 ]
+
+# A registry that has mirrors, which are asked first, or no encryption:
+# [registry."docker.io"]
+# mirrors = ["mirror.example.com", "http://10.0.0.1:5000/cache"]
+# insecure = false
 `
 
 // configFile is where the configuration lies, if there is one; asked says that
@@ -80,6 +97,16 @@ func configFile() (name string, asked bool) {
 		return "", false
 	}
 	return filepath.Join(dir, "plyfs", "config.toml"), false
+}
+
+// ConfigFile is the configuration file, if there is one.
+func ConfigFile() (name string, ok bool) {
+	name, _ = configFile()
+	if name == "" {
+		return "", false
+	}
+	_, err := os.Stat(name)
+	return name, err == nil
 }
 
 // ConfiguredRoot is the Root of the configuration file, if there is one. It

@@ -17,6 +17,7 @@ func TestLayout(t *testing.T) {
 		{EntryOut{}, theirs.EntryOut{}},
 		{AttrOut{}, theirs.AttrOut{}},
 		{OpenOut{}, theirs.OpenOut{}},
+		{BackingMap{}, theirs.BackingMap{}},
 		{CreateOut{}, theirs.CreateOut{}},
 		{ForgetIn{}, theirs.ForgetIn{}},
 		{GetAttrIn{}, theirs.GetAttrIn{}},

@@ -1,0 +1,184 @@
+package images
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/container/image"
+	"github.com/plyfs/plyfs/container/image/ship"
+)
+
+const rmiUsage = `usage: plyfs rmi [FLAG…] IMAGE…
+
+Takes names of images away. An image without a name is deleted, and what no
+other image and no container needs of it.
+
+  -f, --force   also one that containers use (its layers stay as long as they
+                do), or that has several names and is given by its id
+  --root DIR
+`
+
+func rmi(c *call) error {
+	if len(c.rest) == 0 {
+		return fmt.Errorf("no image given")
+	}
+	s, err := c.shipper()
+	if err != nil {
+		return err
+	}
+	r, err := s.Remove(c.rest, c.has("f", "force"))
+	tellRemoved(&r)
+	return err
+}
+
+func tellRemoved(r *ship.Removed) {
+	for _, n := range r.Untagged {
+		fmt.Println("Untagged: " + n)
+	}
+	for _, id := range r.Deleted {
+		fmt.Println("Deleted: " + id)
+	}
+	if r.Busy {
+		fmt.Fprintln(os.Stderr, "plyfs: the store is in use: the space is given back by the next plyfs rmi or image prune")
+	}
+}
+
+const tagUsage = `usage: plyfs tag IMAGE NAME…
+
+Gives an image more names.
+`
+
+func tag(c *call) error {
+	if len(c.rest) < 2 {
+		return fmt.Errorf("an image and a name are wanted")
+	}
+	s := image.Open(c.root)
+	for _, name := range c.rest[1:] {
+		r, err := image.Parse(name)
+		if err != nil {
+			return err
+		}
+		if r.Digest != "" {
+			return fmt.Errorf("%s: a digest can't be given to an image", name)
+		}
+		e, err := s.Find(c.rest[0])
+		if err != nil {
+			return err
+		}
+		e.Name = r.String()
+		if err := s.Update(func(list []image.Entry) ([]image.Entry, error) { return image.Put(list, *e), nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const pruneUsage = `usage: plyfs image prune [FLAG…]
+
+Deletes images without a name, layers and blobs that nothing needs, and what
+was left of pulls that did not end.
+
+  -a, --all     also images with a name that no container uses
+  -f, --force   don't ask
+  --root DIR
+`
+
+func prune(c *call) error {
+	if len(c.rest) > 0 {
+		return fmt.Errorf("prune takes no argument; %q was given", c.rest[0])
+	}
+	what := "images without a name"
+	if c.has("a", "all") {
+		what = "all images that no container uses"
+	}
+	if err := confirm(c, "This deletes "+what+"."); err != nil {
+		return err
+	}
+	s, err := c.shipper()
+	if err != nil {
+		return err
+	}
+	r, err := s.Prune(c.has("a", "all"))
+	tellRemoved(&r)
+	fmt.Println("Space given back: " + humanSize(r.Bytes))
+	return err
+}
+
+// confirm asks on a terminal.
+func confirm(c *call, what string) error {
+	if c.has("f", "force") {
+		return nil
+	}
+	if !cli.IsTerminal(os.Stdin) {
+		return fmt.Errorf("%s Nobody can be asked: give -f", what)
+	}
+	fmt.Fprintf(os.Stderr, "%s Go on? [y/N] ", what)
+	line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	if a := strings.ToLower(strings.TrimSpace(line)); a != "y" && a != "yes" {
+		return fmt.Errorf("nothing was deleted")
+	}
+	return nil
+}
+
+const systemUsage = `usage: plyfs system df [--format table|json|TEMPLATE]
+       plyfs system prune [-a] [-f]
+       plyfs system check [--repair]
+
+df says what images take on disk, and how much of that nothing needs; prune
+deletes that (as plyfs image prune does); check reads all blobs and compares
+them with their digests, and with --repair deletes what is damaged, so that the
+next plyfs pull gets it again.
+
+  --root DIR
+`
+
+func system(c *call) error {
+	return family(c, map[string]string{"df": "df", "prune": "prune", "check": "check"}, systemUsage)
+}
+
+type dfLine struct {
+	Type        string
+	Count       int
+	Size        string
+	Reclaimable string
+}
+
+func df(c *call) error {
+	s, err := c.shipper()
+	if err != nil {
+		return err
+	}
+	u, err := s.Usage()
+	if err != nil {
+		return err
+	}
+	return cli.PrintList(os.Stdout, c.value("table", "format"), "table {{.Type}}\t{{.Count}}\t{{.Size}}\t{{.Reclaimable}}", nil, []dfLine{
+		{"Images", u.Images, humanSize(u.Blobs), humanSize(u.FreeBlobs)},
+		{"Layers", u.Layers, humanSize(u.Unpacked), humanSize(u.FreeUp)},
+	})
+}
+
+func check(c *call) error {
+	s, err := c.shipper()
+	if err != nil {
+		return err
+	}
+	faults, err := s.Check(c.has("repair"))
+	if err != nil {
+		return err
+	}
+	for _, f := range faults {
+		what := f.What
+		if f.Removed {
+			what += " (deleted)"
+		}
+		fmt.Printf("%s: %s\n", f.Image, what)
+	}
+	if n := len(faults); n > 0 {
+		return fmt.Errorf("%d faults; plyfs system check --repair deletes what is damaged, and plyfs pull or load gets it again", n)
+	}
+	return nil
+}
