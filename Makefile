@@ -78,12 +78,21 @@ bench-start: setup build ## how long a container and a sandbox take to start, be
 soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
 	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
 
-install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
+man: build ## manual pages in bin/man, made of what -h says
+	@rm -rf bin/man && mkdir -p bin/man && bin/plyfs man bin/man && gzip -9n bin/man/*.1
+
+install: build man ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8), manual pages, completion, the daemon
 	install -D -m 0755 bin/plyfs $(DESTDIR)$(PREFIX)/bin/plyfs
+	install -D -m 0755 bin/containerd-plyfs-grpc $(DESTDIR)$(PREFIX)/bin/containerd-plyfs-grpc
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
+	install -m 0644 bin/man/*.1.gz $(DESTDIR)$(PREFIX)/share/man/man1/
+	bin/plyfs completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/plyfs
+	bin/plyfs completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_plyfs
+	bin/plyfs completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/plyfs.fish
 	mkdir -p $(DESTDIR)$(SBINDIR)
 	ln -sfn $(PREFIX)/bin/plyfs $(DESTDIR)$(SBINDIR)/mount.fuse3.plyfs
 
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test test-vm lint bench bench-snapshotter bench-start soak install clean
+.PHONY: help build man demo setup test test-vm lint bench bench-snapshotter bench-start soak install clean

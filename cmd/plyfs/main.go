@@ -52,6 +52,9 @@ func run(argv []string) error {
 		fmt.Print(overview())
 		return cli.Silent(cli.ExitFailure)
 	}
+	if args[0] == "__complete" {
+		return completeVerb(args[1:])
+	}
 	v, ok := findVerb(args[0])
 	if !ok {
 		return unknownVerb(args[0])
@@ -99,6 +102,8 @@ func verbs() []verb {
 		{"cp", "copy files to and from a container", cpUsage, cpVerb},
 		{"rename", "give a container another name", renameUsage, renameVerb},
 		{"doctor", "say what this machine lacks for mounting", doctorUsage, doctor},
+		{"completion", "have a shell complete verbs, flags and names", completionUsage, completion},
+		{"man", "write the manual pages into a directory", manUsage, man},
 		{"version", "print the version", versionUsage, version},
 		{"help", "print the help of a verb", helpUsage, help},
 	}
