@@ -118,7 +118,7 @@ func printReady(findings []finding) {
 func examine() []finding {
 	probe := probeUserNamespace()
 	dev := checkDevice()
-	out := []finding{checkKernel(probe), dev}
+	out := []finding{checkKernel(probe), checkFeatures(probe), dev}
 	helper, userns := checkHelper(), checkUserNamespace(probe)
 	if os.Geteuid() == 0 {
 		demote(&helper)
@@ -134,7 +134,8 @@ func examine() []finding {
 	}
 	out = append(out, checkNetwork())
 	out = append(out, checkFuseConf()...)
-	return append(append(out, checkLimits()...), checkCgroups())
+	out = append(append(out, checkFusectl()), checkLimits()...)
+	return append(out, checkCgroups(), checkContainerd())
 }
 
 // demote makes what is missing, but not needed, a warning.
