@@ -58,6 +58,23 @@ test-vm: build ## in a virtual machine: Linux 6.1, cgroups of version 2, systemd
 	@integration/setup/setup.sh vm
 	@$(GO) test -tags vm $(TEST_FLAGS) -timeout=40m -v ./integration/vm
 
+# The rooms that make no mounts; an emulator of a processor has no FUSE of its own.
+ARCH_ROOMS ?= ./fs/sys ./fs/layer ./fs/dialect ./fs/node ./fs/index ./fs/fail ./cmd/internal/cli ./container/cgroup
+
+test-arch: ## builds for arm64 and 32-bit arm, and runs the unit tests of both under qemu-user; minutes
+	@integration/setup/setup.sh arch
+	@for a in arm64:aarch64 arm:arm; do \
+		echo "== $${a%:*}"; \
+		GOARCH=$${a%:*} $(GO) build ./cmd/... ./fs/... ./container/... ./snapshot/... ./plugin/...; \
+		GOARCH=$${a%:*} $(GO) test -exec qemu-$${a#*:}-static -count=1 -short -vet=off $(ARCH_ROOMS); \
+	done
+
+dist: ## reproducible static tarballs for amd64 and arm64 with checksums and a list of modules, in bin/dist
+	@integration/dist/dist.sh $(VERSION) bin/dist
+
+test-dist: ## makes dist twice, from two directories, and compares
+	@integration/dist/compare.sh $(VERSION)
+
 lint: ## formatting, vet, staticcheck, and the house rules
 	@files=$$($(GO) tool gofumpt -l .); [[ -z $$files ]] || { echo "not formatted (go tool gofumpt -w FILE):"; echo "$$files"; exit 1; }
 	@$(GO) vet ./...
@@ -95,4 +112,4 @@ install: build man ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build man demo setup test test-vm lint bench bench-snapshotter bench-start soak install clean
+.PHONY: help build man demo setup test test-vm test-arch dist test-dist lint bench bench-snapshotter bench-start soak install clean

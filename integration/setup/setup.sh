@@ -22,6 +22,7 @@ for arg in "$@"; do
 	case $arg in
 	-q) quiet=-q ;;
 	vm) needs+=(qemu-system-x86_64:qemu-system-x86 cpio:cpio) ;; # make test-vm
+	arch) needs+=(qemu-arm-static:qemu-user-static) ;; # make test-arch
 	esac
 done
 
