@@ -61,6 +61,23 @@ test-vm: build ## in a virtual machine: Linux 6.1, cgroups of version 2, systemd
 	@integration/setup/setup.sh vm
 	@$(GO) test -tags vm $(TEST_FLAGS) -timeout=40m -v ./integration/vm
 
+# The rooms that make no mounts; an emulator of a processor has no FUSE of its own.
+ARCH_ROOMS ?= ./fs/sys ./fs/layer ./fs/dialect ./fs/node ./fs/index ./fs/fail ./cmd/internal/cli ./container/cgroup
+
+test-arch: ## builds for arm64 and 32-bit arm, and runs the unit tests of both under qemu-user; minutes
+	@integration/setup/setup.sh arch
+	@for a in arm64:aarch64 arm:arm; do \
+		echo "== $${a%:*}"; \
+		GOARCH=$${a%:*} $(GO) build ./cmd/... ./fs/... ./container/... ./snapshot/... ./plugin/...; \
+		GOARCH=$${a%:*} $(GO) test -exec qemu-$${a#*:}-static -count=1 -short -vet=off $(ARCH_ROOMS); \
+	done
+
+dist: ## reproducible static tarballs for amd64 and arm64 with checksums and a list of modules, in bin/dist
+	@integration/dist/dist.sh $(VERSION) bin/dist
+
+test-dist: ## makes dist twice, from two directories, and compares
+	@integration/dist/compare.sh $(VERSION)
+
 lint: ## formatting, vet, staticcheck, and the house rules
 	@files=$$($(GO) tool gofumpt -l .); [[ -z $$files ]] || { echo "not formatted (go tool gofumpt -w FILE):"; echo "$$files"; exit 1; }
 	@$(GO) vet ./...
@@ -90,12 +107,21 @@ soak: setup build ## random operations against kernel overlayfs, and random kill
 fuzz: ## every fuzz target for FUZZ=5m (or FUZZ=1000x executions) each
 	@PLYFS_FUZZ=$(FUZZ) $(GO) test -count=1 -timeout=0 -run FuzzSoak -v ./integration/fuzz
 
-install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
+man: build ## manual pages in bin/man, made of what -h says
+	@rm -rf bin/man && mkdir -p bin/man && bin/plyfs man bin/man && gzip -9n bin/man/*.1
+
+install: build man ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8), manual pages, completion, the daemon
 	install -D -m 0755 bin/plyfs $(DESTDIR)$(PREFIX)/bin/plyfs
+	install -D -m 0755 bin/containerd-plyfs-grpc $(DESTDIR)$(PREFIX)/bin/containerd-plyfs-grpc
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
+	install -m 0644 bin/man/*.1.gz $(DESTDIR)$(PREFIX)/share/man/man1/
+	bin/plyfs completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/plyfs
+	bin/plyfs completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_plyfs
+	bin/plyfs completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/plyfs.fish
 	mkdir -p $(DESTDIR)$(SBINDIR)
 	ln -sfn $(PREFIX)/bin/plyfs $(DESTDIR)$(SBINDIR)/mount.fuse3.plyfs
 
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build demo setup test test-vm lint bench bench-quick bench-snapshotter bench-index bench-start soak fuzz install clean
+.PHONY: help build man demo setup test test-vm test-arch dist test-dist lint bench bench-quick bench-snapshotter bench-index bench-start soak fuzz install clean

@@ -151,7 +151,7 @@ func subordinate(file string) []idMap {
 // it is the initial one.
 func ownMaps() (whole bool, m idMaps) {
 	m.UID, m.GID = readMap("/proc/self/uid_map"), readMap("/proc/self/gid_map")
-	return len(m.UID) == 1 && m.UID[0].Size == 1<<32-1, m
+	return len(m.UID) == 1 && int64(m.UID[0].Size) == 1<<32-1, m
 }
 
 func readMap(file string) (out []idMap) {

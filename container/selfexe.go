@@ -35,7 +35,7 @@ func safeSelf(ids idMaps) (*os.File, error) {
 	}
 	var st unix.Stat_t
 	var fs unix.Statfs_t
-	if unix.Fstat(int(f.Fd()), &st) == nil && unix.Fstatfs(int(f.Fd()), &fs) == nil && slices.Contains(judging, fs.Type) && foreign(&st, ids) {
+	if unix.Fstat(int(f.Fd()), &st) == nil && unix.Fstatfs(int(f.Fd()), &fs) == nil && slices.Contains(judging, int64(fs.Type)) && foreign(&st, ids) {
 		return f, nil
 	}
 	return sealedSelf()

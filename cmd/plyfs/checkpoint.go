@@ -10,13 +10,14 @@ import (
 )
 
 const checkpointUsage = `usage: plyfs checkpoint SANDBOX [LABEL]
-       plyfs checkpoint -l [--format json] SANDBOX
+       plyfs checkpoint -l [-q] [--format FORMAT] SANDBOX
 
 Keeps the state of a sandbox (plyfs try) that nothing runs in, under a label or the
 next number, and prints that. plyfs rollback goes back to it.
 
   -l --list        list the checkpoints, the oldest first
-  --format FORMAT  of the list: table, or json
+  -q --quiet       labels alone
+  --format FORMAT  of the list: table, json or a template
   --root DIR       data directory
   -h               this text
 `
@@ -31,7 +32,7 @@ changed in it later is lost; the checkpoint stays.
 `
 
 func checkpoint(args []string) error {
-	spec := cli.Spec{Short: "hl", Long: []string{"help", "list", "format=", "root="}}
+	spec := cli.Spec{Short: "hlq", Long: []string{"help", "list", "quiet", "format=", "root="}}
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
 		return err
@@ -40,17 +41,21 @@ func checkpoint(args []string) error {
 		return nil
 	}
 	list, format := false, lastValue(flags, "format")
+	form, err := cli.Form(format)
+	if err != nil {
+		return err
+	}
 	for _, f := range flags {
 		list = list || f.Name == "l" || f.Name == "list"
-	}
-	if format != "" && format != "table" && format != "json" {
-		return fmt.Errorf("unknown format %q: table and json are there", format)
+		if f.Name == "q" || f.Name == "quiet" {
+			form = "{{.Label}}"
+		}
 	}
 	if format != "" && !list {
 		return fmt.Errorf("--format is for the list: add -l")
 	}
 	if list {
-		return withBox(lastValue(flags, "root"), rest, func(b *box) error { return b.listCheckpoints(format) })
+		return withBox(lastValue(flags, "root"), rest, func(b *box) error { return b.listCheckpoints(form) })
 	}
 	return labelled(flags, rest, func(b *box, label string) error {
 		c, err := sandbox.MakeCheckpoint(b.c.Dir(), label)
@@ -109,6 +114,9 @@ func (b *box) listCheckpoints(format string) error {
 			list = []sandbox.Checkpoint{}
 		}
 		return cli.PrintJSON(os.Stdout, list)
+	}
+	if cli.IsTemplate(format) {
+		return cli.PrintList(os.Stdout, format, "", nil, list)
 	}
 	for _, c := range list {
 		fmt.Printf("%-20s %s\n", c.Label, c.Made.Local().Format(time.DateTime))

@@ -23,9 +23,9 @@ it lies over, and where they aren't given, by what the upper alone can tell.
 
   --lower DIR      a layer below DIRECTORY, the first on top
   --stat           lines added and removed, file by file
-  --name-only      paths alone
+  -q --name-only   paths alone
   -p --patch       a patch in git's form
-  --format FORMAT  text, or json
+  --format FORMAT  table, json, or a template for each change
   --root DIR       data directory
   -h               this text
 `
@@ -42,7 +42,7 @@ type diffReport struct {
 }
 
 func diff(args []string) error {
-	spec := cli.Spec{Short: "hp", Long: []string{"help", "stat", "name-only", "patch", "format=", "root=", "lower="}}
+	spec := cli.Spec{Short: "hpq", Long: []string{"help", "quiet", "stat", "name-only", "patch", "format=", "root=", "lower="}}
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func diff(args []string) error {
 	if wantsHelp(flags, diffUsage) {
 		return nil
 	}
-	form, root, forms := "text", "", 0
+	form, root, forms := cli.FormTable, "", 0
 	var lower []string
 	for _, f := range flags {
 		switch f.Name {
@@ -62,9 +62,11 @@ func diff(args []string) error {
 			continue
 		case "p":
 			form = "patch"
+		case "q", "quiet":
+			form = "name-only"
 		case "format":
-			if form = f.Value; form != "text" && form != "json" {
-				return fmt.Errorf("unknown format %q: text and json are there", form)
+			if form, err = cli.Form(f.Value); err != nil {
+				return err
 			}
 		default:
 			form = f.Name
@@ -157,10 +159,12 @@ func printDiff(v *sandbox.View, changes []sandbox.Change, form string, rep diffR
 		v.Stat(os.Stdout, changes)
 	case "patch":
 		return v.Patch(os.Stdout, changes)
-	default:
+	case cli.FormTable:
 		for i := range changes {
 			fmt.Println(changes[i].Line())
 		}
+	default:
+		return cli.PrintList(os.Stdout, form, "", nil, changes)
 	}
 	return nil
 }

@@ -8,12 +8,16 @@ import (
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 )
 
-const doctorUsage = `usage: plyfs doctor [--format text|json]
+const doctorUsage = `usage: plyfs doctor [-q] [--format table|json|TEMPLATE]
 
 Looks at what mounting and containers need on this machine, for the user who
 asks: ✓ is fine, ! could be better, ✗ is missing. Each ! and ✗ comes with a
 command that mends it. Nothing is changed. Exits 1 when something that is
 needed is missing.
+
+  -q --quiet       only what could be better or is missing
+  --format FORMAT  table, json, or a template for each line
+  -h               this text
 `
 
 // The states of a finding.
@@ -32,7 +36,7 @@ type finding struct {
 }
 
 func doctor(args []string) error {
-	spec := cli.Spec{Short: "h", Long: []string{"help", "format="}}
+	spec := cli.Spec{Short: "hq", Long: []string{"help", "quiet", "format="}}
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
 		return err
@@ -43,29 +47,33 @@ func doctor(args []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("plyfs doctor takes no argument, and got %s", rest[0])
 	}
-	asJSON := false
-	for _, f := range flags {
-		switch f.Value {
-		case "json":
-			asJSON = true
-		case "text":
-			asJSON = false
-		default:
-			return fmt.Errorf("unknown format %q: text and json are there", f.Value)
-		}
+	form, err := cli.Form(lastValue(flags, "format"))
+	if err != nil {
+		return err
 	}
+	quiet := slices.ContainsFunc(flags, func(f cli.Flag) bool { return f.Name == "q" || f.Name == "quiet" })
 	findings := examine()
 	ok := true
 	for _, f := range findings {
 		ok = ok && f.State != stateFail
 	}
-	if asJSON {
+	all := findings
+	if quiet {
+		findings = slices.DeleteFunc(slices.Clone(all), func(f finding) bool { return f.State == stateOK })
+	}
+	switch {
+	case form == cli.FormJSON:
 		err = cli.PrintJSON(os.Stdout, struct {
 			OK     bool      `json:"ok"`
 			Checks []finding `json:"checks"`
 		}{ok, findings})
-	} else {
-		printText(ok, findings)
+	case cli.IsTemplate(form):
+		err = cli.PrintList(os.Stdout, form, "", nil, findings)
+	default:
+		printText(findings)
+		if ok && !quiet {
+			printReady(all)
+		}
 	}
 	if err == nil && !ok {
 		err = cli.Silent(cli.ExitFailure)
@@ -73,17 +81,27 @@ func doctor(args []string) error {
 	return err
 }
 
-func printText(ok bool, findings []finding) {
-	marks := map[string]string{stateOK: "✓", stateWarn: "!", stateFail: "✗"}
+// marks are the states for people: green, yellow and red on a terminal.
+var marks = map[string]struct{ sign, colour string }{
+	stateOK: {"✓", "\x1b[32m"}, stateWarn: {"!", "\x1b[33m"}, stateFail: {"✗", "\x1b[31m"},
+}
+
+func printText(findings []finding) {
+	coloured := cli.Coloured(os.Stdout)
 	for _, f := range findings {
-		fmt.Printf("%s %s: %s\n", marks[f.State], f.Name, f.Detail)
+		sign := marks[f.State].sign
+		if coloured {
+			sign = marks[f.State].colour + sign + "\x1b[m"
+		}
+		fmt.Printf("%s %s: %s\n", sign, f.Name, f.Detail)
 		if f.Fix != "" {
 			fmt.Printf("    fix: %s\n", f.Fix)
 		}
 	}
-	if !ok {
-		return
-	}
+}
+
+// printReady says what to do first on a machine that has what is needed.
+func printReady(findings []finding) {
 	try := "mkdir -p /tmp/union && plyfs mount -o lowerdir=/usr:/etc /tmp/union"
 	helper := slices.IndexFunc(findings, func(f finding) bool { return f.Name == helperName })
 	if os.Geteuid() != 0 && findings[helper].State != stateOK {
@@ -100,7 +118,7 @@ func printText(ok bool, findings []finding) {
 func examine() []finding {
 	probe := probeUserNamespace()
 	dev := checkDevice()
-	out := []finding{checkKernel(probe), dev}
+	out := []finding{checkKernel(probe), checkFeatures(probe), dev}
 	helper, userns := checkHelper(), checkUserNamespace(probe)
 	if os.Geteuid() == 0 {
 		demote(&helper)
@@ -116,7 +134,8 @@ func examine() []finding {
 	}
 	out = append(out, checkNetwork())
 	out = append(out, checkFuseConf()...)
-	return append(append(out, checkLimits()...), checkCgroups())
+	out = append(append(out, checkFusectl()), checkLimits()...)
+	return append(out, checkCgroups(), checkContainerd())
 }
 
 // demote makes what is missing, but not needed, a warning.

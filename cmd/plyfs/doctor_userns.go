@@ -44,10 +44,11 @@ func checkUserNamespace(p probeResult) finding {
 // namespaceSwitches are the known reasons for refusing user namespaces.
 var namespaceSwitches = []struct{ file, off, why, fix string }{
 	{"/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces is 0", "sudo sysctl user.max_user_namespaces=15000"},
+	{"/proc/sys/user/max_mnt_namespaces", "0", "user.max_mnt_namespaces is 0", "sudo sysctl user.max_mnt_namespaces=15000"},
 	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone is 0", "sudo sysctl kernel.unprivileged_userns_clone=1"},
 	{
 		"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor lets only programs with a profile have one",
-		"sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for plyfs with `userns,`",
+		"sudo apparmor_parser -r /etc/apparmor.d/plyfs (the package brings it; or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0)",
 	},
 }
 
@@ -108,6 +109,7 @@ type probeResult struct {
 	Mounted              bool // a FUSE filesystem in it
 	Err                  string
 	FuseMajor, FuseMinor uint32
+	FuseFlags            uint64 // what the kernel offers
 }
 
 // probeUserNamespace makes a user and a mount namespace, mounts FUSE there and
@@ -160,10 +162,14 @@ func probeChild() error {
 		return fail("mount", err)
 	}
 	r.Mounted = true
-	const header = 40
+	const header, flags, flags2 = 40, 12, 16
 	buf := make([]byte, 1<<17) // the kernel wants room for its largest request
 	if n, err := unix.Read(fd, buf); err == nil && n >= header+8 {
 		r.FuseMajor, r.FuseMinor = binary.NativeEndian.Uint32(buf[header:]), binary.NativeEndian.Uint32(buf[header+4:])
+		r.FuseFlags = uint64(binary.NativeEndian.Uint32(buf[header+flags:]))
+		if n >= header+flags2+4 {
+			r.FuseFlags |= uint64(binary.NativeEndian.Uint32(buf[header+flags2:])) << 32
+		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/plyfs/plyfs/fs/dialect"
 )
 
-const fsckUsage = `usage: plyfs fsck [--repair] [--to DIALECT] [--work DIR] [-v] [--format text|json] UPPER
+const fsckUsage = `usage: plyfs fsck [--repair] [--to DIALECT] [--work DIR] [-v] [--format FORMAT] UPPER
 
 Checks an upper directory that is not mounted: in which dialect its deletions and
 owners are written, and what doesn't fit together. Exits 1 when there are errors;
@@ -26,7 +26,8 @@ nothing is changed.
   --work DIR      its work directory, to be looked at as well; for --repair and
                   --to it is the one called work beside UPPER, if there is one
   -v --verbose    also list what is as it should be
-  --format FORMAT text (one line for each finding, then a summary) or json
+  --format FORMAT table (one line for each finding, then a summary), json, or a
+                  template for each finding
   -h              this text
 
 It can be interrupted and run again. docs/fsck.md says what is done to what.
@@ -92,7 +93,7 @@ func fsck(args []string) error {
 	worst, err := check(d, &rep, func(f dialect.Finding) {
 		switch {
 		case f.Severity == dialect.SevInfo && !o.verbose:
-		case o.format == "text":
+		case o.format == cli.FormTable:
 			fmt.Println(f)
 		default:
 			rep.Findings = append(rep.Findings, fsckFinding{f.Severity.String(), f.Kind.String(), f.Path, f.InWork, f.Detail})
@@ -102,9 +103,12 @@ func fsck(args []string) error {
 		return err
 	}
 	rep.OK = worst < dialect.SevError && len(rep.Kept) == 0
-	if o.format == "json" {
+	switch {
+	case o.format == cli.FormJSON:
 		err = cli.PrintJSON(os.Stdout, rep)
-	} else {
+	case cli.IsTemplate(o.format):
+		err = cli.PrintList(os.Stdout, o.format, "", nil, rep.Findings)
+	default:
 		rep.print()
 	}
 	if err == nil && !rep.OK {
@@ -122,7 +126,6 @@ func readFsck(args []string) (o fsckFlags, done bool, err error) {
 	if wantsHelp(flags, fsckUsage) {
 		return o, true, nil
 	}
-	o.format = "text"
 	if o.upper, err = cli.One(rest, "upper directory"); err != nil {
 		return o, false, err
 	}
@@ -131,7 +134,7 @@ func readFsck(args []string) (o fsckFlags, done bool, err error) {
 		case "work":
 			o.work = f.Value
 		case "format":
-			o.format = f.Value
+			o.format = f.Value // read below
 		case "repair":
 			o.repair = true
 		case "to":
@@ -143,8 +146,8 @@ func readFsck(args []string) (o fsckFlags, done bool, err error) {
 			o.verbose = true
 		}
 	}
-	if o.format != "text" && o.format != "json" {
-		return o, false, fmt.Errorf("unknown format %q: text and json are there", o.format)
+	if o.format, err = cli.Form(o.format); err != nil {
+		return o, false, err
 	}
 	if o.to == dialect.ToKernel && !dialect.CanTrust() {
 		return o, false, errors.New("--to kernel: trusted.overlay xattrs can be written by root only: run it as root, or use --to userxattr")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/fs/dialect"
 	"golang.org/x/sys/unix"
 )
@@ -120,7 +121,7 @@ func (d *fsckDirs) repair(o *fsckFlags, rep *fsckReport) error {
 					return
 				}
 				rep.Mended = append(rep.Mended, one)
-				if o.format == "text" {
+				if o.format == cli.FormTable {
 					fmt.Println(m)
 				}
 			},
@@ -132,7 +133,7 @@ func (d *fsckDirs) repair(o *fsckFlags, rep *fsckReport) error {
 			break
 		}
 	}
-	if o.format == "text" {
+	if o.format == cli.FormTable {
 		for _, k := range rep.Kept {
 			fmt.Printf("not mended %s %s: %s: %s\n", k.Kind, k.Path, k.Done, k.Error)
 		}

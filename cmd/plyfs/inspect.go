@@ -12,6 +12,8 @@ const inspectUsage = `usage: plyfs inspect [-f TEMPLATE] [--root DIR] CONTAINERâ
 
 Prints all that is known of containers as a JSON array, or what a template
 (of Go's text/template) takes of it.
+
+  -f --format FORMAT  json, or a template
 `
 
 // inspected is a container as inspect shows it.
@@ -24,12 +26,12 @@ type inspected struct {
 }
 
 func inspectVerb(args []string) error {
-	format := ""
+	format := cli.FormJSON
 	var all []inspected
 	err := onContainers{
 		usage: inspectUsage,
 		spec:  cli.Spec{Short: "f:", Long: []string{"format="}},
-		flag:  func(f cli.Flag) error { format = f.Value; return nil },
+		flag:  func(f cli.Flag) (err error) { format, err = cli.Form(f.Value); return err },
 		each: func(c *container.Container, _ string) error {
 			st, err := c.State()
 			if err == nil {
@@ -41,7 +43,7 @@ func inspectVerb(args []string) error {
 	if err != nil || all == nil {
 		return err
 	}
-	if format != "" && format != "json" {
+	if cli.IsTemplate(format) {
 		return cli.PrintList(os.Stdout, format, "", nil, all)
 	}
 	if err := cli.PrintJSON(os.Stdout, all); err != nil {

@@ -52,6 +52,9 @@ func run(argv []string) error {
 		fmt.Print(overview())
 		return cli.Silent(cli.ExitFailure)
 	}
+	if args[0] == "__complete" {
+		return completeVerb(args[1:])
+	}
 	v, ok := findVerb(args[0])
 	if !ok {
 		return unknownVerb(args[0])
@@ -111,6 +114,8 @@ func verbs() []verb {
 		{"image", "the same verbs, and inspect and prune", "", withImages("image")},
 		{"system", "say what images take, check them, delete what nothing needs", "", withImages("system")},
 		{"doctor", "say what this machine lacks for mounting", doctorUsage, doctor},
+		{"completion", "have a shell complete verbs, flags and names", completionUsage, completion},
+		{"man", "write the manual pages into a directory", manUsage, man},
 		{"version", "print the version", versionUsage, version},
 		{"help", "print the help of a verb", helpUsage, help},
 	}

@@ -42,7 +42,9 @@ func psVerb(args []string) error {
 			case "no-trunc":
 				whole = true
 			case "format":
-				format = f.Value
+				var err error
+				format, err = cli.Form(f.Value)
+				return err
 			}
 			return nil
 		},

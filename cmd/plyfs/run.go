@@ -52,7 +52,8 @@ limits (cgroups):
                  systempaths=unconfined
   --sysctl NAME=VALUE
 network:
-  --net none|host|user   user: by pasta or slirp4netns (default if it works)
+  --net, --network none|host|user
+                         user: by pasta or slirp4netns (default if it works)
   -p, --publish [IP:]HOST:CONTAINER[/tcp|udp]
   --dns ADDRESS, --add-host NAME:ADDRESS, --hostname NAME
 bookkeeping:

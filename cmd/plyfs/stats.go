@@ -41,13 +41,13 @@ func statsVerb(args []string) error {
 	v := onContainers{
 		usage: statsUsage,
 		spec:  cli.Spec{Long: []string{"no-stream", "format="}},
-		flag: func(f cli.Flag) error {
+		flag: func(f cli.Flag) (err error) {
 			if f.Name == "no-stream" {
 				once = true
 			} else {
-				format = f.Value
+				format, err = cli.Form(f.Value)
 			}
-			return nil
+			return err
 		},
 	}
 	store, rest, done, err := v.read(args)

@@ -212,7 +212,7 @@ func renamedirCases() []Case {
 			Name: "the link counts of both parents follow", Lower: low,
 			Not: noRedirect,
 			Run: func(_ *testing.T, e *Env) {
-				top, o := e.lstat(".").Nlink, e.lstat("o").Nlink
+				top, o := e.links("."), e.links("o")
 				e.rename("d", "o/d")
 				e.dirLinks(".", top-1)
 				e.dirLinks("o", o+1)

@@ -2,6 +2,7 @@ package fstest
 
 import (
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +25,7 @@ func timesCases() []Case {
 			Run: func(_ *testing.T, e *Env) {
 				e.put("up", "")
 				for _, n := range []string{"f", "d", "l", "p", "up"} {
-					for _, ts := range []unix.Timespec{{Sec: 1_000_000_007, Nsec: 123_456_789}, {Sec: 1}, {Sec: 4_000_000_000, Nsec: 999_999_999}} {
+					for _, ts := range []unix.Timespec{{Sec: 1_000_000_007, Nsec: 123_456_789}, {Sec: 1}, unix.NsecToTimespec(lateSec*1e9 + 999_999_999)} {
 						e.ok(e.utimes(n, unix.Timespec{Sec: 5, Nsec: 6}, ts))
 						st := e.lstat(n)
 						e.equal(st.Mtim, ts, "mtime of "+n)
@@ -173,3 +174,7 @@ func (e *Env) birth(name string) unix.StatxTimestamp {
 	}
 	return st.Btime
 }
+
+// lateSec is a second that signed 32 bits can't count, where the system's
+// timespec can.
+var lateSec = map[bool]int64{true: 4_000_000_000, false: 2_000_000_000}[unsafe.Sizeof(unix.Timespec{}.Sec) == 8]

@@ -24,14 +24,15 @@ const chunkSize = 256 << 10
 
 // newArena reserves up to limit bytes; where the address space is limited
 // (RLIMIT_AS, 32 bits) it takes what it gets.
-func newArena(name string, limit int) (*arena, error) {
+func newArena(name string, wanted int64) (*arena, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("node table: memfd_create: %w", err)
 	}
 	if bits.UintSize == 32 {
-		limit = min(limit, 256<<20)
+		wanted = min(wanted, 256<<20)
 	}
+	limit := int(wanted)
 	for ; limit >= chunkSize; limit /= 2 {
 		mem, err := unix.Mmap(fd, 0, limit, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 		if err == nil {

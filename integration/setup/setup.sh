@@ -14,7 +14,7 @@ needs=(
 	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux script:bsdutils
 	pasta:passt slirp4netns:slirp4netns pgrep:procps rootlesskit:rootlesskit nsenter:util-linux
 	systemctl:systemd systemd-analyze:systemd dbus-daemon:dbus-daemon
-	bwrap:bubblewrap strace:strace
+	bwrap:bubblewrap strace:strace man:man-db
 )
 user=plytest
 quiet=
@@ -22,6 +22,7 @@ for arg in "$@"; do
 	case $arg in
 	-q) quiet=-q ;;
 	vm) needs+=(qemu-system-x86_64:qemu-system-x86 cpio:cpio) ;; # make test-vm
+	arch) needs+=(qemu-arm-static:qemu-user-static) ;; # make test-arch
 	esac
 done
 

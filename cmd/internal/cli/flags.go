@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/plyfs/plyfs/fs/layer"
 )
 
 // Flag is one flag of a command line, without its dashes.
@@ -24,8 +27,12 @@ type Spec struct {
 // positional. What the Spec doesn't have is given to unknown, whose error ends
 // it; nil makes every unknown flag an error.
 func (s Spec) Getopt(args []string, unknown func(arg string) error) (flags []Flag, rest []string, err error) {
+	if asked != nil {
+		*asked = s
+		return nil, nil, errAsked
+	}
 	if unknown == nil {
-		unknown = func(arg string) error { return fmt.Errorf("unknown flag %s", arg) }
+		unknown = s.unknown
 	}
 	for len(args) > 0 {
 		arg := args[0]
@@ -49,6 +56,55 @@ func (s Spec) Getopt(args []string, unknown func(arg string) error) (flags []Fla
 		flags = append(flags, taken...)
 	}
 	return flags, rest, nil
+}
+
+// asked is where Getopt leaves its Spec while Ask runs.
+var asked *Spec
+
+var errAsked = errors.New("only the flags were asked for")
+
+// Ask gives the Spec of a command without running it: the command gets as far as
+// its Getopt, which fails. So completion and manual know the flags that there
+// are, and no list of them has to be kept beside. It is not for goroutines.
+func Ask(run func(args []string) error) (s Spec, ok bool) {
+	asked = &s
+	defer func() { asked = nil }()
+	return s, errors.Is(run(nil), errAsked)
+}
+
+// Names are the flags with their dashes; valued are those with a value.
+func (s Spec) Names() (all []string, valued map[string]bool) {
+	valued = map[string]bool{}
+	for i := range len(s.Short) {
+		if s.Short[i] == ':' {
+			continue
+		}
+		name := "-" + s.Short[i:i+1]
+		all = append(all, name)
+		valued[name] = i+1 < len(s.Short) && s.Short[i+1] == ':'
+	}
+	for _, l := range s.Long {
+		name, v := strings.CutSuffix("--"+l, "=")
+		all = append(all, name)
+		valued[name] = v
+	}
+	slices.Sort(all)
+	return slices.Compact(all), valued
+}
+
+// unknown is the error for a flag that isn't in the Spec. Words are near each
+// other or not; letters never are.
+func (s Spec) unknown(arg string) error {
+	if name, _, _ := strings.Cut(arg, "="); strings.HasPrefix(name, "--") {
+		var long []string
+		for _, l := range s.Long {
+			long = append(long, strings.TrimSuffix(l, "="))
+		}
+		if near := layer.Nearest(name[2:], long); near != "" && near != name[2:] {
+			return fmt.Errorf("unknown flag %s; did you mean --%s?", arg, near)
+		}
+	}
+	return fmt.Errorf("unknown flag %s", arg)
 }
 
 // Takes says how many of the first arguments are one long flag of the Spec with

@@ -12,6 +12,12 @@ func IsTerminal(f *os.File) bool {
 	return err == nil
 }
 
+// Coloured says whether output on f may have colours: a terminal that can, and
+// nobody has said NO_COLOR (https://no-color.org).
+func Coloured(f *os.File) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && IsTerminal(f)
+}
+
 // Raw makes a terminal pass everything on as it is typed; undo puts it back.
 func Raw(f *os.File) (undo func(), err error) {
 	fd := int(f.Fd())

@@ -115,7 +115,7 @@ func when(sec int64) unix.Timespec {
 	case timeOmit:
 		return unix.Timespec{Nsec: unix.UTIME_OMIT}
 	}
-	return unix.Timespec{Sec: sec, Nsec: 987654321}
+	return unix.NsecToTimespec(sec*1e9 + 987654321) // its fields have other types on other processors
 }
 
 // doLook reads attributes or a directory.

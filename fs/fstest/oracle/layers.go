@@ -110,7 +110,7 @@ func (l Layer) Build(root, prefix string) error {
 		if it.LinkTo != "" {
 			continue
 		}
-		ts := unix.Timespec{Sec: it.Time, Nsec: 123456789}
+		ts := unix.NsecToTimespec(it.Time*1e9 + 123456789)
 		if err := unix.UtimesNanoAt(unix.AT_FDCWD, path.Join(root, it.Path), []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return fmt.Errorf("time of %s: %w", it, err)
 		}

@@ -15,7 +15,7 @@ var Epoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 
 // TimeText is a modification time as Diff compares it.
 func TimeText(ts unix.Timespec) string {
-	if ts.Sec >= Epoch {
+	if int64(ts.Sec) >= Epoch {
 		return "now"
 	}
 	return fmt.Sprintf("%d.%09d", ts.Sec, ts.Nsec)

@@ -80,7 +80,7 @@ func (t *Tree) add(dir, rel string, ent *Dirent) error {
 		return nil
 	}
 	n.Type, n.Mode = st.Mode&unix.S_IFMT, st.Mode&0o7777
-	n.UID, n.GID, n.Nlink = st.Uid, st.Gid, st.Nlink
+	n.UID, n.GID, n.Nlink = st.Uid, st.Gid, uint64(st.Nlink)
 	n.Size, n.Rdev, n.Ino, n.Mtime = st.Size, st.Rdev, st.Ino, st.Mtim
 	if ent != nil {
 		t.checkDirent(rel, ent, n)
