@@ -72,6 +72,7 @@ func verbs() []verb {
 	return []verb{
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
+		{"upgrade", "hand mounts to this version of plyfs", upgradeUsage, upgrade},
 		{"try", "run a command on a copy of this machine that is thrown away", tryUsage, try},
 		{"diff", "say what a sandbox, a container or an upper directory has changed", diffUsage, diff},
 		{"commit", "put a sandbox's changes on the host", commitUsage, commit},
