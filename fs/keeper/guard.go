@@ -124,7 +124,7 @@ func (k *keeper) upgrade(exe int) error {
 	if err != nil {
 		return fmt.Errorf("cannot start it: %w", err)
 	}
-	if err := k.hand(p); err != nil {
+	if err := k.hand(p, stillAlive); err != nil {
 		_ = unix.PidfdSendSignal(p.pidfd, syscall.SIGKILL, nil, 0)
 		_, _ = syscall.Wait4(p.pid, nil, 0, nil)
 		unix.Close(p.pidfd)

@@ -364,7 +364,7 @@ func (k *keeper) restart(weight uint64) error {
 		return err
 	}
 	k.adopt(p)
-	if err := k.hand(p); err != nil {
+	if err := k.hand(p, ""); err != nil {
 		_ = unix.PidfdSendSignal(p.pidfd, syscall.SIGKILL, nil, 0)
 		k.reap()
 		return err
@@ -373,7 +373,7 @@ func (k *keeper) restart(weight uint64) error {
 }
 
 // hand gives a new server what there is, and asks whether it can go on.
-func (k *keeper) hand(p process) error {
+func (k *keeper) hand(p process, alive string) error {
 	limit := unix.Timeval{Sec: 30}
 	_ = unix.SetsockoptTimeval(p.sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 	for _, h := range k.held {
@@ -381,7 +381,7 @@ func (k *keeper) hand(p process) error {
 			return err
 		}
 	}
-	if err := send(p.sock, sayOver, "", -1); err != nil {
+	if err := send(p.sock, sayOver, alive, -1); err != nil {
 		return err
 	}
 	word, text, _, err := receive(p.sock)

@@ -21,6 +21,9 @@ const (
 	sayUpgrade = "upgrade"
 )
 
+// stillAlive with sayOver says that the server before is at work yet.
+const stillAlive = "alive"
+
 // longest is the size of the longest message.
 const longest = 4096
 
