@@ -243,7 +243,8 @@ func TestOddNames(t *testing.T) {
 // unmounted.
 func TestDeadServer(t *testing.T) {
 	b := newBench(t)
-	pid := b.mount()
+	b.run("mount", "-o", rw+",keeper=off", filepath.Join(b.base, "m"))
+	pid := b.server()
 	unix.Kill(pid, syscall.SIGKILL)
 	eventually(t, "the server is dead", func() bool { return gone(pid) })
 	out, err := b.command("mount", "-o", rw, "m").CombinedOutput()

@@ -69,7 +69,7 @@ func kept(r *request, held map[string]int, fuse int, flight *fusefs.Flight, serv
 
 // takeOver goes on with a mount whose server is gone.
 func takeOver() error {
-	held, err := link.Take()
+	held, alive, err := link.Take()
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,9 @@ func takeOver() error {
 	}
 	logger := log.New(out, program+": ", log.LstdFlags|log.Lmsgprefix)
 	s, r, err := readState(held)
+	if err == nil && alive && !s.Session.Resends() {
+		err = errors.New("this kernel (before 6.9) doesn't send again what the old server has in hand: unmount it, and mount again")
+	}
 	if err != nil {
 		link.Unable(err)
 		return err
@@ -115,7 +118,7 @@ func readState(held map[string]int) (*state, *request, error) {
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(s); err != nil {
 		return nil, nil, fmt.Errorf("the state of the mount is damaged: %w", err)
 	}
-	if s.Format != stateFormat {
+	if s.Format != stateFormat || s.Session == nil {
 		return nil, nil, fmt.Errorf("the state of the mount on %s has format %d, and this plyfs reads %d: unmount it, and mount again", s.Dir, s.Format, stateFormat)
 	}
 	o, _, err := layer.Parse([]string{string(s.Options)}, true)

@@ -76,6 +76,7 @@ func verbs() []verb {
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
 		{"index", "build the index file of layers that don't change", indexUsage, indexVerb},
+		{"upgrade", "hand mounts to this version of plyfs", upgradeUsage, upgrade},
 		{"try", "run a command on a copy of this machine that is thrown away", tryUsage, try},
 		{"diff", "say what a sandbox, a container or an upper directory has changed", diffUsage, diff},
 		{"commit", "put a sandbox's changes on the host, or make an image of a container's", commitUsage, commit},

@@ -5,8 +5,10 @@
 //
 // A failpoint is armed by PLYFS_FAIL=NAME:ACTION[:N] in the environment of the
 // server, or by Arm in a test. Actions: kill (SIGKILL to the own process),
-// sleep (a second), and an errno by its number. N is the how-many-th passing
-// acts (default the first). The name * is any failpoint.
+// crash (what a fault does), sleep (a second), hang (for ever), and an errno by
+// its number. N is the how-many-th passing acts (default the first). A keeper
+// takes the variable away from the servers after the first; in PLYFS_FAIL_ALWAYS
+// it is for all of them. The name * is any failpoint.
 package fail
 
 import (
@@ -34,7 +36,11 @@ var (
 )
 
 func init() {
-	if s := os.Getenv("PLYFS_FAIL"); s != "" {
+	for _, env := range []string{"PLYFS_FAIL", "PLYFS_FAIL_ALWAYS"} {
+		s := os.Getenv(env)
+		if s == "" {
+			continue
+		}
 		for _, p := range strings.Split(s, ",") {
 			name, action, _ := strings.Cut(p, ":")
 			action, n, _ := strings.Cut(action, ":")
@@ -109,6 +115,11 @@ func hit(name string) syscall.Errno {
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		os.Exit(128 + int(syscall.SIGKILL)) // process 1 of a namespace can't kill itself
+	case "crash":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSEGV)
+		select {}
+	case "hang":
+		select {}
 	case "sleep":
 		time.Sleep(time.Second)
 	default:

@@ -24,14 +24,18 @@ const notifyResend = 7
 // resendAll asks the kernel (6.9 and later) for every request that was read and
 // not answered.
 func (s *Server) resendAll() {
-	set := s.set.Load()
-	if set == nil || set.session.flags()&fuse.CAP_HAS_RESEND == 0 {
+	if set := s.set.Load(); set == nil || !set.session.Resends() {
 		return
 	}
 	h := fuse.OutHeader{Length: uint32(outHeaderSize), Status: notifyResend}
 	if e := s.dev.write(unsafe.Slice((*byte)(unsafe.Pointer(&h)), outHeaderSize)); e != 0 {
 		s.log.Printf("fuse: the kernel does not send again what the server before had begun: %v", e)
 	}
+}
+
+// Resends says whether the kernel sends again what was in flight.
+func (sess *Session) Resends() bool {
+	return len(sess.InitOut) > outHeaderSize && sess.flags()&fuse.CAP_HAS_RESEND != 0
 }
 
 // began notes that the request is being handled.

@@ -10,15 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// look looks for a server that hangs: requests wait, and for k.hang it has begun
-// none.
+// look looks for a server that hangs. For k.hang it has begun no request, and
+// either some wait, or it has some in hand, does nothing for them, and doesn't
+// wait for a disk: a big copy takes its time.
 func (k *keeper) look() {
 	p := []unix.PollFd{{Fd: int32(k.get("fuse", -1)), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, 0)
 	taken := k.count()
-	waits := err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
-	moved := taken != k.taken
+	queued := err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
+	waits, moved := queued, taken != k.taken
 	k.taken = taken
+	if !queued && !moved && k.inHand() {
+		work, disk := k.work()
+		waits, moved = !disk, work != k.worked
+		k.worked = work
+	}
 	switch {
 	case !waits || moved:
 		k.waiting = time.Time{}
@@ -26,16 +32,56 @@ func (k *keeper) look() {
 		k.waiting = time.Now()
 	case time.Since(k.waiting) >= k.hang:
 		k.waiting = time.Time{}
-		k.say(fmt.Sprintf("the server (%d) has begun nothing for %v while requests wait: another one takes over; what it was doing:", k.pid.Load(), k.hang))
+		k.say(fmt.Sprintf("the server (%d) has begun nothing for %v while a request waits: another one takes over; what it was doing:", k.pid.Load(), k.hang))
 		k.quit()
 	}
+}
+
+// inHand says whether the server is handling a request.
+func (k *keeper) inHand() bool {
+	var seats [128 * 8]byte
+	n, err := unix.Pread(k.get("flight", -1), seats[:], 64)
+	if err != nil {
+		return false
+	}
+	for _, b := range seats[:n] {
+		if b != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// work is how much time of a processor the server has had, and whether one of
+// its threads waits for a disk.
+func (k *keeper) work() (ticks string, disk bool) {
+	dir := fmt.Sprintf("/proc/%d/", k.pid.Load())
+	if f := statFields(dir + "stat"); len(f) > 12 {
+		ticks = f[11] + "+" + f[12] // utime, stime
+	}
+	tasks, _ := os.ReadDir(dir + "task")
+	for _, t := range tasks {
+		if f := statFields(dir + "task/" + t.Name() + "/stat"); len(f) > 0 && f[0] == "D" {
+			disk = true
+		}
+	}
+	return ticks, disk
+}
+
+// statFields are the fields of a stat file in /proc that follow the name.
+func statFields(path string) []string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 }
 
 // quit has the server say what it is doing (the Go runtime does so) and end.
 func (k *keeper) quit() {
 	_ = unix.PidfdSendSignal(k.pidfd, syscall.SIGQUIT, nil, 0)
 	p := []unix.PollFd{{Fd: int32(k.pidfd), Events: unix.POLLIN}}
-	if n, _ := unix.Poll(p, int(grace/time.Millisecond)); n <= 0 {
+	if n, _ := unix.Poll(p, int(min(grace, k.hang)/time.Millisecond)); n <= 0 {
 		_ = unix.PidfdSendSignal(k.pidfd, syscall.SIGKILL, nil, 0)
 	}
 	k.begun = k.count() // it had come to nothing: that counts as a crash
@@ -78,7 +124,7 @@ func (k *keeper) upgrade(exe int) error {
 	if err != nil {
 		return fmt.Errorf("cannot start it: %w", err)
 	}
-	if err := k.hand(p); err != nil {
+	if err := k.hand(p, stillAlive); err != nil {
 		_ = unix.PidfdSendSignal(p.pidfd, syscall.SIGKILL, nil, 0)
 		_, _ = syscall.Wait4(p.pid, nil, 0, nil)
 		unix.Close(p.pidfd)

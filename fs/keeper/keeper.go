@@ -17,12 +17,6 @@ import (
 // of a socket that the first server gets, as descriptor 3.
 const Env = "_PLYFS_KEEPER"
 
-// The descriptors of a server.
-const (
-	firstSocket = 3 // the first server's to who wants the mount
-	serverLink  = 4
-)
-
 // A server that dies crashes times within the period isn't started again.
 const (
 	crashes = 5
@@ -66,6 +60,7 @@ type keeper struct {
 
 	waiting time.Time // since when requests wait and none is begun
 	taken   uint64    // at the last look
+	worked  string    // so is this
 }
 
 // run is the keeper. It returns the exit code.
@@ -136,6 +131,10 @@ func (k *keeper) start(first int, env ...string) error {
 	return nil
 }
 
+// linkFrom is the lowest number that the link to the keeper may have in a server:
+// not one that the caller of plyfs is likely to have given to something of its own.
+const linkFrom = 32
+
 // process is a server that was started.
 type process struct{ pid, pidfd, sock int }
 
@@ -154,9 +153,16 @@ func (k *keeper) spawn(exe string, first int, env ...string) (p process, err err
 	if first < 0 {
 		first = null
 	}
+	theirs, err := unix.FcntlInt(uintptr(pair[1]), unix.F_DUPFD, linkFrom)
+	if err != nil {
+		unix.Close(pair[0])
+		return p, err
+	}
+	defer unix.Close(theirs)
 	attr := &syscall.ProcAttr{
-		Env:   append(k.env[:len(k.env):len(k.env)], append(env, fmt.Sprintf("%s=%d", serverEnv, serverLink))...),
-		Files: []uintptr{0, 1, 2, uintptr(first), uintptr(pair[1])},
+		Env:   append(k.env[:len(k.env):len(k.env)], append(env, fmt.Sprintf("%s=%d", serverEnv, theirs))...),
+		Files: []uintptr{0, 1, 2, uintptr(first)},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
 	if k.ready {
 		attr.Files[2] = uintptr(k.get("log", null))
@@ -358,7 +364,7 @@ func (k *keeper) restart(weight uint64) error {
 		return err
 	}
 	k.adopt(p)
-	if err := k.hand(p); err != nil {
+	if err := k.hand(p, ""); err != nil {
 		_ = unix.PidfdSendSignal(p.pidfd, syscall.SIGKILL, nil, 0)
 		k.reap()
 		return err
@@ -367,7 +373,7 @@ func (k *keeper) restart(weight uint64) error {
 }
 
 // hand gives a new server what there is, and asks whether it can go on.
-func (k *keeper) hand(p process) error {
+func (k *keeper) hand(p process, alive string) error {
 	limit := unix.Timeval{Sec: 30}
 	_ = unix.SetsockoptTimeval(p.sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 	for _, h := range k.held {
@@ -375,7 +381,7 @@ func (k *keeper) hand(p process) error {
 			return err
 		}
 	}
-	if err := send(p.sock, sayOver, "", -1); err != nil {
+	if err := send(p.sock, sayOver, alive, -1); err != nil {
 		return err
 	}
 	word, text, _, err := receive(p.sock)

@@ -43,17 +43,18 @@ func (l *Link) Bye() {
 	}
 }
 
-// Take takes what the server before has left.
-func (l *Link) Take() (map[string]int, error) {
-	held := map[string]int{}
+// Take takes what the server before has left. alive says that it is at work yet,
+// and is to be replaced.
+func (l *Link) Take() (held map[string]int, alive bool, err error) {
+	held = map[string]int{}
 	for {
 		word, text, fd, err := receive(l.sock)
 		if err != nil {
-			return held, fmt.Errorf("the keeper: %w", err)
+			return held, false, fmt.Errorf("the keeper: %w", err)
 		}
 		switch word {
 		case sayOver:
-			return held, nil
+			return held, text == stillAlive, nil
 		case sayFD:
 			held[text] = fd
 		}

@@ -21,6 +21,9 @@ const (
 	sayUpgrade = "upgrade"
 )
 
+// stillAlive with sayOver says that the server before is at work yet.
+const stillAlive = "alive"
+
 // longest is the size of the longest message.
 const longest = 4096
 
@@ -76,6 +79,9 @@ func listenName(dev string) *unix.SockaddrUnix {
 	return &unix.SockaddrUnix{Name: "@plyfs-keeper-" + dev}
 }
 
+// ErrNoKeeper says that a mount has no keeper.
+var ErrNoKeeper = errors.New("it has no keeper here (mounted with keeper=off or -f, by another program of plyfs, or in another network namespace): unmount it, and mount again")
+
 // Upgrade has the keeper of the mount with this device number (major:minor) go
 // on with the program exe. The server that runs stays when that one can't.
 func Upgrade(dev string, exe int) error {
@@ -85,7 +91,7 @@ func Upgrade(dev string, exe int) error {
 	}
 	defer unix.Close(sock)
 	if err := unix.Connect(sock, listenName(dev)); err != nil {
-		return fmt.Errorf("it has no keeper here (mounted with keeper=off or -f, or in another network namespace): %w", err)
+		return ErrNoKeeper
 	}
 	if err := send(sock, sayUpgrade, "", exe); err != nil {
 		return err

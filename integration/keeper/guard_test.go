@@ -1,0 +1,101 @@
+package keeper
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plyfs/plyfs/integration/harness"
+)
+
+// everyone runs a test as root and as an unprivileged user.
+func everyone(t *testing.T, test func(t *testing.T, u *harness.User)) {
+	t.Helper()
+	t.Run("root", func(t *testing.T) { test(t, harness.Root(t)) })
+	t.Run("user", func(t *testing.T) { test(t, harness.Unprivileged(t)) })
+}
+
+// script mounts a stack with a log, runs a script in it with $M, $L (the log) and
+// $D (the stack's directory), and unmounts.
+func script(t *testing.T, u *harness.User, env, text string) {
+	t.Helper()
+	stack, mnt := u.NewStack(t, 1)
+	dir := filepath.Dir(mnt)
+	u.Run(t, `touch `+stack.Lower[0]+`/{a,b,c,d}
+		`+env+` $BIN mount --log $D/log -o `+stack.Options()+` $M
+		trap '$BIN umount $M || $BIN umount -l $M' EXIT
+		L=$D/log
+		server() { pgrep -P $(pgrep -n -f "^plyfs-keeper .*$M\$"); }
+		no() { if "$@"; then echo "unexpected: $*"; return 1; fi; }
+		`+strings.ReplaceAll(text, "\n", "\n\t\t"), "M="+mnt, "D="+dir)
+}
+
+// TestPoison: a request that servers crash on is answered EIO at last, and the
+// mount goes on.
+func TestPoison(t *testing.T) {
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "PLYFS_FAIL_ALWAYS=unlink.begin:crash", `
+no timeout 20 rm $M/a 2>$D/err
+grep -q 'Input/output error' $D/err
+grep -q 'UNLINK of node .* is answered with an error: servers died on it' $L
+test -e $M/a && echo text >$M/new && test "$(cat $M/new)" = text`)
+	})
+}
+
+// TestGiveUp: when servers crash again and again, clients get an error and
+// nobody hangs.
+func TestGiveUp(t *testing.T) {
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "PLYFS_FAIL_ALWAYS=unlink.begin:crash", `
+for f in a b c; do no timeout 20 rm $M/$f 2>>$D/err; done
+grep -q 'servers died 5 times in a minute: the mount is given up' $L
+timeout 5 ls $M 2>&1 | grep -q 'Transport endpoint is not connected'
+no pgrep -f "^plyfs.*$M\$"`)
+	})
+}
+
+// TestHang: a server that hangs says what it is doing and is replaced.
+func TestHang(t *testing.T) {
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "PLYFS_HANG=1 PLYFS_FAIL=unlink.begin:hang", `
+old=$(server)
+timeout 60 rm $M/a
+test $(server) != $old
+no test -e $M/a
+grep -q 'has begun nothing for 1s while a request waits' $L
+grep -q '^goroutine ' $L && grep -q 'fs/union.(\*FS).Unlink' $L`)
+		script(t, u, "PLYFS_HANG=1", `
+kill -STOP $(server)
+timeout 30 cat $M/a
+test -e $M/b`)
+	})
+}
+
+// TestUpgrade: a mount is handed to another program, or kept when that is none.
+func TestUpgrade(t *testing.T) {
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "", `
+old=$(server); exec 5<>$M/a; rm $M/a; echo one >&5
+cp $BIN $D/other
+$D/other upgrade $M
+test $(server) != $old
+readlink /proc/$(server)/exe | grep -q other
+echo two >&5
+test $(stat -Lc %s /proc/self/fd/5) = 8
+kill -9 $(server); test -e $M/b
+readlink /proc/$(server)/exe | grep -q other
+$BIN upgrade --all
+readlink /proc/$(server)/exe | grep -q 'bin/plyfs'
+no $BIN upgrade $D 2>$D/err; grep -q 'nothing is mounted on' $D/err
+exec 5>&-`)
+	})
+}
+
+// TestKeeperGone: a server whose keeper was killed goes on.
+func TestKeeperGone(t *testing.T) {
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "", `
+kill -9 $(pgrep -n -f "^plyfs-keeper .*$M\$")
+echo x >$M/x; rm $M/a; test "$(cat $M/x)" = x`)
+	})
+}
