@@ -148,6 +148,9 @@ func (fs *FS) indexBuilder(name string, key []byte) (*indexBuilder, error) {
 		return nil, err
 	}
 	w.fs.ns = fs.ns
+	// A walk needs the parts of a directory and of those above it; what the
+	// process may open besides is for its mounts.
+	w.fs.fds = newFDCache(min(fdBudget(w.layers), 64+8*w.layers))
 	dir, e := sys.Open(fs.stack.Index.FD, ".", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if e != 0 {
 		w.close()

@@ -18,8 +18,8 @@ import (
 )
 
 // transport are the system calls of the way to and from the kernel, and of the
-// Go runtime. All others are for a layer.
-var transport = strings.Fields(`read write readv writev futex nanosleep clock_nanosleep epoll_pwait epoll_ctl ppoll sched_yield tgkill getpid gettid
+// Go runtime; and close, of what was opened before. All others are for a layer.
+var transport = strings.Fields(`close read write readv writev futex nanosleep clock_nanosleep epoll_pwait epoll_ctl ppoll sched_yield tgkill getpid gettid
 	rt_sigreturn rt_sigprocmask rt_sigaction sigaltstack madvise mmap munmap mprotect clone3 clone exit restart_syscall sched_getaffinity rseq set_robust_list prctl`)
 
 var callLine = regexp.MustCompile(`^[0-9]+ +([a-z0-9_]+)\(`)
