@@ -69,14 +69,11 @@ func (c *Container) Exec(p Process, stdio IO) (*Executed, error) {
 	}
 	defer peer.close()
 	fail.Point("exec.entered")
-	if err := st.Cgroup.Add(e.proc.PID); err != nil {
-		_ = e.Signal(unix.SIGKILL)
-		e.Wait()
-		return nil, err
-	}
 	// One that has ended already has said why.
 	if err = peer.send(message{Filter: filter.program}); err == nil || errors.Is(err, unix.EPIPE) {
-		err = e.awaitStart(peer)
+		// It joins the container's cgroup when it needs no thread any more: there may
+		// be no room for one.
+		err = e.awaitStart(peer, func() error { return st.Cgroup.Add(e.proc.PID) })
 	}
 	if err != nil {
 		_ = e.Signal(unix.SIGKILL)
@@ -148,7 +145,7 @@ func (c *Container) enter(st *State, o any, role string, stdio IO) (*Executed, p
 	defer func() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) }()
 	pid, err := nsfork.Start(&nsfork.Command{
 		PidFD: pidfd, Namespaces: flags, Root: !st.Inner.none(), Program: int(self.Fd()),
-		Args: []string{"plyfs-" + role}, Env: []string{roleEnv + "=" + role}, Files: files,
+		Args: []string{"plyfs-" + role}, Env: []string{roleEnv + "=" + role, "GOMAXPROCS=1"}, Files: files,
 	})
 	if err != nil {
 		ours.close()
@@ -157,8 +154,9 @@ func (c *Container) enter(st *State, o any, role string, stdio IO) (*Executed, p
 	return &Executed{proc: identify(pid)}, ours, nil
 }
 
-// awaitStart listens until the process has become the command.
-func (e *Executed) awaitStart(p peer) error {
+// awaitStart listens until the process has become the command; join is called when
+// all but that is done.
+func (e *Executed) awaitStart(p peer, join func() error) error {
 	isReady := false
 	for {
 		m, fds, err := p.receive()
@@ -171,6 +169,13 @@ func (e *Executed) awaitStart(p peer) error {
 			return m.Failure
 		case m.What == ready:
 			isReady = true
+			err := join()
+			if err == nil {
+				err = p.send(message{What: entered})
+			}
+			if err != nil && !errors.Is(err, unix.EPIPE) {
+				return err
+			}
 		case m.What == "terminal" && len(fds) == 1:
 			e.Terminal = os.NewFile(uintptr(fds[0]), "terminal")
 		}
@@ -193,7 +198,7 @@ func execute(caller peer) error {
 	if err := readOrderInto(o); err != nil {
 		return err
 	}
-	m, _, err := caller.receive() // we are in our cgroup
+	m, _, err := caller.receive()
 	if err != nil {
 		return err
 	}
@@ -222,6 +227,9 @@ func execute(caller peer) error {
 	env := o.Process.environment(o.Hostname, who.home)
 	c := &credentials{process: &o.Process, who: who, filter: m.Filter, setGroups: !o.Inner.single(), scope: o.HostNet, notify: o.Process.Notify}
 	if err := caller.send(message{What: ready}); err != nil {
+		return err
+	}
+	if _, _, err := caller.receive(); err != nil { // we are in our cgroup
 		return err
 	}
 	if err := c.take(); err != nil {

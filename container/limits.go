@@ -32,9 +32,10 @@ func (l *Limits) forPayload(reaper bool) cgroup.Limits {
 // settle makes the limit of processes what was asked for when init has become
 // the payload.
 func (r *Run) settle() error {
-	if r.c.spec.Init || r.c.spec.Limits.Pids <= 0 || r.group.Empty() {
+	spec := &r.c.spec
+	if spec.Init || spec.Limits.Pids <= 0 || r.group.Empty() {
 		return nil
 	}
-	_, err := r.group.Update(cgroup.Limits{Pids: r.c.spec.Limits.Pids})
+	_, err := r.group.Update(cgroup.Limits{Pids: spec.Limits.forPayload(false).Pids})
 	return err
 }

@@ -132,20 +132,12 @@ func (c *Container) once(tell func(message), started func(*console) error) (agai
 		lastOf(log.done())
 		con.end(code, err)
 	}
-	if err != nil || code == 0 || !c.spec.Restart.OnFailure {
-		return false, nil //nolint:nilerr // it is in the state
-	}
-	again = true
-	err = c.update(func(st *State) error {
-		again = !st.Stopping && (c.spec.Restart.Max == 0 || st.Restarts < c.spec.Restart.Max)
-		if again {
-			st.Restarts++
-			st.Status = Restarting
-			st.Monitor, st.Boot = identify(os.Getpid()), bootID()
-		}
-		return nil
-	})
-	return again && err == nil, nil
+	return r.again && err == nil, nil //nolint:nilerr // an error is in the state
+}
+
+// again says whether a container that has ended so is to be started anew.
+func (st *State) again(code int, trouble error, want Restart) bool {
+	return want.OnFailure && code != 0 && trouble == nil && !st.Stopping && (want.Max == 0 || st.Restarts < want.Max)
 }
 
 // The pause before a restart doubles up to a minute.

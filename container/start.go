@@ -48,6 +48,7 @@ type Run struct {
 	init    process
 	stage   process
 	served  bool
+	again   bool // it has ended, and is to be started anew
 	outer   idMaps
 	inner   idMaps
 	said    *os.File // what the server of the root says, where no file keeps it

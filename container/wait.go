@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,11 @@ func (r *Run) finish(code int, trouble error, oom bool) (*State, error) {
 		st.Init, st.Monitor, st.Stage, st.NetHelper, st.Cgroup = process{}, process{}, process{}, process{}, nil
 		if trouble != nil {
 			st.Error = trouble.Error()
+		}
+		// At once: nobody sees an end that is none.
+		if r.again = st.again(code, trouble, r.c.spec.Restart); r.again {
+			st.Restarts++
+			st.Status, st.Monitor, st.Boot = Restarting, identify(os.Getpid()), bootID()
 		}
 		out = st
 		return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,6 +52,9 @@ func (t *trial) create(store *container.Store) (*container.Container, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.hasWorkdir(spec.Process.Cwd); err != nil {
+		return nil, err
+	}
 	c, err := store.Create(t.name, spec)
 	if err != nil {
 		return nil, err
@@ -65,6 +69,23 @@ func (t *trial) create(store *container.Store) (*container.Container, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// hasWorkdir refuses a directory that a new sandbox can't have: making it would
+// be a change, and the sandbox would be kept for it.
+func (t *trial) hasWorkdir(dir string) error {
+	if t.workdir == "" || isFresh(dir) {
+		return nil
+	}
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return &container.StartError{Code: 126, Text: fmt.Sprintf("working directory %s does not exist: give -w one that does", dir)}
+	}
+	return nil
+}
+
+// isFresh says whether dir lies in what is empty in each sandbox.
+func isFresh(dir string) bool {
+	return slices.ContainsFunc(sandbox.Fresh(), func(p string) bool { return dir == p || strings.HasPrefix(dir, p+"/") })
 }
 
 func (t *trial) take(c *container.Container, hide []string) (*box, *os.File, error) {

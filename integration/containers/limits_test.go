@@ -22,6 +22,10 @@ func TestLimits(t *testing.T) {
 	p.prints(t, `$RUN --pids-limit 5 sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 0.3 & done 2>&1; wait' 2>&1 | grep -c "can't fork"`, "1")
 	// Our own threads are no part of it, and never die of it.
 	p.prints(t, `for n in 1 2 3; do $RUN --pids-limit $n sh -c 'exec echo one' 2>&1; $RUN --init --pids-limit $n sh -c 'exec echo fine' 2>&1; done`, "one\nfine\none\nfine\none\nfine")
+	p.prints(t, `$RUND --name f --pids-limit 2 sh -c 'sleep 1000 & wait' >/dev/null
+		for i in $(seq 100); do [[ $($BIN top f | wc -l) = 3 ]] && break; sleep 0.05; done
+		for i in 1 2 3 4 5; do $BIN exec f echo there 2>&1; done; $BIN exec f sh -c 'sleep 1 & wait' 2>&1 | grep -c "can't fork"; $BIN rm -f f >/dev/null`,
+		"there\nthere\nthere\nthere\nthere\n1")
 	p.prints(t, `$RUN sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait' 2>&1`, "")
 	p.sh(t, `
 		$RUND --name s -m 64m --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 --pids-limit 20 sh -c 'while :; do :; done' >/dev/null

@@ -213,6 +213,8 @@ for n in 1 2 3; do same "$(try --discard --pids-limit $n -- echo fine)" fine; do
 try --discard --cpus 0.5 -- true
 same "$(X=1 try --discard -w /usr -e X -e Y=2 -e Z -- sh -c 'pwd; echo $X$Y${Z-none}')" "/usr
 12none"
+n=$(plyfs ps -aq | wc -l); rc=0; plyfs try -w /not/there -- true 2>.err || rc=$?; same $rc 126; has 'directory /not/there' .err; same $(plyfs ps -aq | wc -l) $n
+same "$(try -w /tmp/new -- pwd)" /tmp/new; same $(plyfs ps -aq | wc -l) $n
 `)
 }
 
