@@ -146,6 +146,21 @@ func trapsCases() []Case {
 			},
 		},
 		{
+			Name: "with writeback=off write(2) tells what could not be stored", Needs: NeedOwn,
+			Lower: Tree{"f": File("x")}, Not: serverOnly,
+			Run: func(_ *testing.T, e *Env) {
+				e.Remount(nil, "writeback=off", "size_limit=4194304")
+				fd := e.open("big", unix.O_CREAT|unix.O_RDWR)
+				var err error
+				for i := 0; err == nil && i < 64; i++ {
+					_, err = unix.Pwrite(fd, []byte(pattern(1<<20)), int64(i)<<20)
+				}
+				e.fails(err, unix.ENOSPC, unix.EDQUOT)
+				e.ok(unix.Fsync(fd)) // nothing is held back that could fail
+				unix.Unlink(e.p("big"))
+			},
+		},
+		{
 			Name: "a directory above rename_limit is EXDEV and stays whole", Needs: NeedOwn,
 			Lower: Tree{"d/big": File(pattern(2 << 20)), "d/small": File("s")}, Not: map[string]string{
 				Overlay: "the option is plyfs's own", "redirect": "a redirect copies nothing", "metacopy": "a metadata copy is small",

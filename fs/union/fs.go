@@ -207,6 +207,10 @@ func (fs *FS) release() {
 	if fs.fds != nil {
 		fs.fds.shrink()
 	}
+	if fs.stack != nil && fs.stack.Upper != nil {
+		// Who waits for the workdir finds the upper free, too.
+		_ = unix.Flock(fs.stack.Upper.FD, unix.LOCK_UN)
+	}
 	fs.work.close()
 	fs.mem.close()
 	fs.mem = nil

@@ -70,9 +70,11 @@ func (fs *FS) openWork() error {
 	if err := unix.Flock(fs.work.lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("workdir %s is in use by another plyfs mount: unmount that one, or give this mount a workdir and upperdir of its own", name)
 	}
-	// For fsck, which may not be told the work directory. Not every file system
-	// can lock a directory.
-	_ = unix.Flock(fs.layers[0].fd, unix.LOCK_EX|unix.LOCK_NB)
+	// Where directories can't be locked, as on NFS, only the workdir is. fsck,
+	// which may not be told the workdir, goes by this one.
+	if unix.Flock(fs.stack.Upper.FD, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
+		return fmt.Errorf("upperdir %s is in use by another plyfs mount: unmount that one, or give this mount an upperdir of its own", fs.stack.Upper.Path)
+	}
 	if fs.work.tmp, e = mkdirOpen(w.FD, "work", 0o700); e != 0 {
 		return fmt.Errorf("workdir %s: can't make work/ in it: %w", name, e)
 	}
