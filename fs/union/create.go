@@ -118,7 +118,14 @@ func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) sy
 	if errno != 0 {
 		return errno
 	}
-	return fs.made(d, p.fd, name, m, st, fd, e)
+	if errno := fs.made(d, p.fd, name, m, st, fd, e); errno != 0 {
+		return errno
+	}
+	if errno := fs.syncNames(p.fd); errno != 0 {
+		fs.t.Forget(e.Node, 1)
+		return errno
+	}
+	return 0
 }
 
 // makeAt makes the object, straight in its place where that leaves nothing to

@@ -323,6 +323,9 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 		}
 	}
 	l.Unlock()
+	if errno == 0 {
+		errno = fs.syncNames(p.fd)
+	}
 	if errno != 0 {
 		return errno
 	}
