@@ -121,7 +121,14 @@ func (fs *FS) mk(c *Caller, parent node.ID, name string, m *making, e *Entry) sy
 		errno = fs.made(d, p.fd, name, m, st, fd, e)
 	}
 	fs.mem.done(in, errno != 0)
-	return errno
+	if errno != 0 {
+		return errno
+	}
+	if errno := fs.syncNames(p.fd); errno != 0 {
+		fs.t.Forget(e.Node, 1)
+		return errno
+	}
+	return 0
 }
 
 // makeAt makes the object, straight in its place where that leaves nothing to

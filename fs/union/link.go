@@ -331,6 +331,9 @@ func (fs *FS) Link(id, parent node.ID, name string, e *Entry) syscall.Errno {
 	}
 	fs.mem.done(in, errno != 0)
 	l.Unlock()
+	if errno == 0 {
+		errno = fs.syncNames(p.fd)
+	}
 	if errno != 0 {
 		return errno
 	}

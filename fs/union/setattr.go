@@ -48,7 +48,7 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 			return e
 		}
 	}
-	return fs.change(id, func(i uint32, r *node.Rec, w at) syscall.Errno {
+	e := fs.change(id, func(i uint32, r *node.Rec, w at) syscall.Errno {
 		*a = Attr{Mode: uint32(r.Type) << 12}
 		if fs.hasOverride(0) || v&KillSuidgid != 0 {
 			if e := fs.attrLocked(i, r, a); e != 0 {
@@ -67,13 +67,28 @@ func (fs *FS) SetAttr(c *Caller, id node.ID, ch *AttrChange, a *Attr) syscall.Er
 			}
 		}
 		fs.flushed(r, v, ch)
-		if fs.o.Fsync == layer.FsyncStrict && r.Has(node.Dir) {
-			if e := fs.syncDir(w.dir.fd); e != 0 {
-				return e
-			}
-		}
 		return fs.attrLocked(i, r, a)
 	})
+	// Times alone come with every write-back; fsync(2) is for those.
+	if e != 0 || v&(SetMode|SetUID|SetGID) == 0 && !r.Has(node.Dir) {
+		return e
+	}
+	return fs.syncAttrs(id)
+}
+
+// syncAttrs makes a change of attributes durable when fsync=strict asks for it.
+// What can't be opened can't be synced: links, devices.
+func (fs *FS) syncAttrs(id node.ID) syscall.Errno {
+	r := fs.t.Get(id)
+	switch {
+	case fs.o.Fsync != layer.FsyncStrict || r == nil:
+		return 0
+	case r.Has(node.Dir):
+		return fs.FsyncDir(id, false)
+	case r.Type == unix.DT_REG:
+		return fs.Fsync(id, false)
+	}
+	return 0
 }
 
 // flushed remembers the mtime that the kernel has set. With the writeback cache

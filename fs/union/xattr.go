@@ -74,7 +74,7 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 	if e := fs.quota.room(int64(len(value))); e != 0 {
 		return e
 	}
-	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
+	e := fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
 		if name == xattrAccessACL && fs.hasOverride(0) {
 			if e := fs.modeOfACL(id, w, value); e != 0 {
 				return e
@@ -89,6 +89,10 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 		}
 		return sys.SetXattr(w.dir.fd, w.name, disk, value, flags)
 	})
+	if e != 0 {
+		return e
+	}
+	return fs.syncAttrs(id)
 }
 
 // RemoveXattr removes an xattr.
@@ -105,9 +109,13 @@ func (fs *FS) RemoveXattr(id node.ID, name string) syscall.Errno {
 			return e
 		}
 	}
-	return fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
+	e := fs.changeXattr(id, name, func(w at, disk string) syscall.Errno {
 		return sys.RemoveXattr(w.dir.fd, w.name, disk)
 	})
+	if e != 0 {
+		return e
+	}
+	return fs.syncAttrs(id)
 }
 
 func (fs *FS) changeXattr(id node.ID, name string, fn func(w at, disk string) syscall.Errno) syscall.Errno {

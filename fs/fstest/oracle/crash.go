@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -125,9 +126,11 @@ func (s *sequence) agree(o *Op, k, p Result) {
 	s.fail("%s disagrees:\n  %#v\n  kernel: %s\n  plyfs: %s", o.Kind, *o, k, p)
 }
 
-// noTimes is a result without what stat says afterwards: after a crash a
-// directory's time may be later.
-func noTimes(r Result) string { return r.Errno + " " + r.Detail }
+// noTimes is a result without times, and without what stat says afterwards: after
+// a crash a directory's time may be later.
+func noTimes(r Result) string { return r.Errno + " " + timeText.ReplaceAllString(r.Detail, "") }
+
+var timeText = regexp.MustCompile(` (now|\d+\.\d{9})`)
 
 func (s *sequence) picture(side *Side) *treedump.Tree {
 	tree, err := treedump.Take(side.Args.Dir)
