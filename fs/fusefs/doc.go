@@ -11,6 +11,12 @@
 // is answered EINVAL or EIO. A panic in a handler is EIO for that request, its
 // stack goes to the log, and the server lives on.
 //
+// # Open files
+//
+// As a rule OPEN is answered ENOSYS and never comes again. With io=passthrough it
+// is served: the Tree says how a file is open, and the kernel may get the layer's
+// own (passthrough.go, and fs/union/open.go for what that asks of the tree).
+//
 // # Goroutines
 //
 //   - readers: one, and more while that one waits for a disk or can't keep up

@@ -20,6 +20,7 @@ const (
 	Indexed              // the upper object is reached through the index of copied-up hard links
 	Passed               // the kernel reads and writes the file of its open files itself: Opens.Backing
 	PassedUp             // with Passed: that file is the upper one
+	NoCaps               // has no security.capability: it was made without, and nobody has set one
 	Moved                // another node, whose id is Key, has taken this one's place
 )
 

@@ -215,6 +215,7 @@ func (fs *FS) made(d *dir, dirfd int, name string, m *making, st *sys.Stat, fd i
 	case unix.S_IFDIR:
 		in.Flags |= node.Dir
 	case unix.S_IFREG:
+		in.Flags |= node.NoCaps
 		fs.fresh(&in, &a)
 	}
 	var id node.ID

@@ -36,6 +36,9 @@ func (fs *FS) GetXattr(id node.ID, name string, p []byte) (n int, e syscall.Errn
 	l := fs.loc(id.Index())
 	l.RLock()
 	defer l.RUnlock()
+	if name == xattrCaps && r.Has(node.NoCaps) {
+		return 0, unix.ENODATA // asked before each first write, and each chown
+	}
 	var buf [sys.NameMax + 1]byte
 	disk, e := dialect.ClientToDisk(name, buf[:], fs.layers[r.Layer].xattrMode())
 	if e == unix.EPERM {
@@ -82,6 +85,8 @@ func (fs *FS) SetXattr(id node.ID, name string, value []byte, flags int) syscall
 		}
 		switch {
 		case name == xattrCaps:
+			// Others who hold the node for reading, as we do, clear nothing else.
+			fs.t.Rec(id.Index()).Clear(node.NoCaps)
 			value = fs.capsToDisk(value)
 		case isACL(name) && fs.shifts():
 			value = append([]byte(nil), value...)
