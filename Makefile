@@ -80,6 +80,7 @@ soak: setup build ## random operations against kernel overlayfs, and random kill
 
 install: build ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 	install -D -m 0755 bin/plyfs $(DESTDIR)$(PREFIX)/bin/plyfs
+	install -D -m 0755 bin/plyfs-image $(DESTDIR)$(PREFIX)/bin/plyfs-image
 	mkdir -p $(DESTDIR)$(SBINDIR)
 	ln -sfn $(PREFIX)/bin/plyfs $(DESTDIR)$(SBINDIR)/mount.fuse3.plyfs
 
