@@ -118,6 +118,7 @@ install: build man ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 	bin/plyfs completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/plyfs
 	bin/plyfs completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_plyfs
 	bin/plyfs completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/plyfs.fish
+	install -D -m 0755 bin/plyfs-image $(DESTDIR)$(PREFIX)/bin/plyfs-image
 	mkdir -p $(DESTDIR)$(SBINDIR)
 	ln -sfn $(PREFIX)/bin/plyfs $(DESTDIR)$(SBINDIR)/mount.fuse3.plyfs
 

@@ -14,7 +14,7 @@ needs=(
 	git:git gcc:gcc tar:tar unshare:util-linux setpriv:util-linux script:bsdutils
 	pasta:passt slirp4netns:slirp4netns pgrep:procps rootlesskit:rootlesskit nsenter:util-linux
 	systemctl:systemd systemd-analyze:systemd dbus-daemon:dbus-daemon
-	bwrap:bubblewrap strace:strace man:man-db
+	bwrap:bubblewrap strace:strace man:man-db umoci:umoci
 )
 user=plytest
 quiet=
