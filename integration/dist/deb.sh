@@ -6,7 +6,7 @@
 set -euo pipefail
 version=$1 out=$(realpath -m "$2")
 version=${version#v}
-[[ $version == [0-9]* ]] || version=0~git$version
+[[ $version == [0-9]*.* ]] || version=0.0~git$version
 version=${version//-/+}
 arch=$(dpkg --print-architecture)
 here=$(realpath "$(dirname "$0")")
@@ -31,7 +31,7 @@ printf '.TH CONTAINERD-PLYFS-GRPC 1 "" "plyfs" "plyfs"\n.SH NAME\ncontainerd\\-p
 	"$("$root/usr/bin/containerd-plyfs-grpc" -h | sed 's/[\\]/\\e/g; s/-/\\-/g')" | gzip -9n >"$root/usr/share/man/man1/containerd-plyfs-grpc.1.gz"
 install -d "$doc"
 printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: plyfs\n\nFiles: *\nCopyright: the authors of plyfs\nLicense: Apache-2.0\n On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n' >"$doc/copyright"
-printf 'plyfs (%s) unstable; urgency=medium\n\n  * CHANGELOG.gz has the changes. (Closes: #0)\n\n -- plyfs <plyfs@localhost.localdomain>  %s\n' "$version" "$(date -uRd "@$epoch")" | sed 's/ (Closes: #0)//' | gzip -9n >"$doc/changelog.gz"
+printf 'plyfs (%s) unstable; urgency=medium\n\n  * CHANGELOG.gz has the changes. (Closes: #0)\n\n -- plyfs <plyfs@users.noreply.github.com>  %s\n' "$version" "$(date -uRd "@$epoch")" | sed 's/ (Closes: #0)//' | gzip -9n >"$doc/changelog.gz"
 # Static, and not Debian's build: what lintian says of these is meant so.
 cat >"$root/usr/share/lintian/overrides/plyfs" <<'O'
 plyfs: statically-linked-binary
@@ -47,7 +47,7 @@ cat >"$root/DEBIAN/control" <<C
 Package: plyfs
 Version: $version
 Architecture: $arch
-Maintainer: plyfs <plyfs@localhost.localdomain>
+Maintainer: plyfs <plyfs@users.noreply.github.com>
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Recommends: fuse3, uidmap, passt
 Section: admin
@@ -61,4 +61,4 @@ Description: union filesystem for containers, snapshotter and container runner
 C
 find "$root" -path "$root/DEBIAN" -prune -o -type f -printf '%P\0' | sort -z | (cd "$root" && xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 find "$root" -exec touch -hd "@$epoch" {} +
-dpkg-deb --root-owner-group -b "$root" "$out/plyfs_${version}_$arch.deb"
+dpkg-deb --root-owner-group -Zxz -z1 -b "$root" "$out/plyfs_${version}_$arch.deb"
