@@ -20,7 +20,7 @@ func (t *Table) Rec(i uint32) *Rec { return t.rec(i) }
 // living node.
 func (t *Table) Get(id ID) *Rec {
 	i := id.Index()
-	if i == 0 || int(i) >= int(t.limit.Load()) {
+	if i == 0 || int64(i) >= t.limit.Load() {
 		return nil
 	}
 	r := t.rec(i)

@@ -31,7 +31,7 @@ func StatAt(dirfd int, name string, st *Stat) syscall.Errno {
 
 // StatFD, like fstat(2); it works on O_PATH descriptors too.
 func StatFD(fd int, st *Stat) syscall.Errno {
-	_, _, e := syscall.Syscall(unix.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(st)), 0)
+	_, _, e := syscall.Syscall(sysFstat, uintptr(fd), uintptr(unsafe.Pointer(st)), 0)
 	return e
 }
 

@@ -4,4 +4,7 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-const sysFstatat = unix.SYS_NEWFSTATAT
+const (
+	sysFstatat = unix.SYS_NEWFSTATAT
+	sysFstat   = unix.SYS_FSTAT
+)

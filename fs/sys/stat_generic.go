@@ -4,4 +4,7 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-const sysFstatat = unix.SYS_FSTATAT
+const (
+	sysFstatat = unix.SYS_FSTATAT
+	sysFstat   = unix.SYS_FSTAT
+)
