@@ -60,7 +60,7 @@ type keeper struct {
 
 	waiting time.Time // since when requests wait and none is begun
 	taken   uint64    // at the last look
-	worked  string    // so is this
+	worked  uint64    // so is this
 }
 
 // run is the keeper. It returns the exit code.
