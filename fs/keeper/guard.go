@@ -3,6 +3,7 @@ package keeper
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,7 +23,8 @@ func (k *keeper) look() {
 	k.taken = taken
 	if !queued && !moved && k.inHand() {
 		work, disk := k.work()
-		waits, moved = !disk, work != k.worked
+		// A server that waits still looks at its readers every few milliseconds.
+		waits, moved = !disk, work-k.worked > uint64(k.hang/4/(10*time.Millisecond)/5)
 		k.worked = work
 	}
 	switch {
@@ -52,12 +54,16 @@ func (k *keeper) inHand() bool {
 	return false
 }
 
-// work is how much time of a processor the server has had, and whether one of
+// work is how much time of a processor the server has had, in hundredths of a
+// second, and whether one of
 // its threads waits for a disk.
-func (k *keeper) work() (ticks string, disk bool) {
+func (k *keeper) work() (ticks uint64, disk bool) {
 	dir := fmt.Sprintf("/proc/%d/", k.pid.Load())
 	if f := statFields(dir + "stat"); len(f) > 12 {
-		ticks = f[11] + "+" + f[12] // utime, stime
+		for _, s := range f[11:13] { // utime, stime
+			n, _ := strconv.ParseUint(s, 10, 64)
+			ticks += n
+		}
 	}
 	tasks, _ := os.ReadDir(dir + "task")
 	for _, t := range tasks {
