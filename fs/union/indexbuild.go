@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/plyfs/plyfs/fs/index"
 	"github.com/plyfs/plyfs/fs/node"
@@ -22,7 +23,8 @@ type indexBuilder struct {
 	key    []byte
 	layers int
 
-	w *index.Writer
+	workers int // that look at layers
+	w       *index.Writer
 }
 
 // deepest bounds the depth of directories in a file: what is below is read from
@@ -116,51 +118,87 @@ func (x *indexBuilder) directory(id node.ID, depth int) (off uint64, e unix.Errn
 	for _, b := range *d.stack.Load() {
 		c.AddPart(index.Part{Layer: b.layer, XWhiteouts: b.xwh, Path: b.path})
 	}
+	var recs []record
 	ix.All(func(ent *index.Entry, name string) bool {
 		if ent.Visible() {
-			err = x.entry(d, id, ent, name, c, depth)
+			recs = append(recs, record{ent: ent, name: name})
 		}
-		return err == nil
+		return true
 	})
-	if err != nil {
-		return 0, 0, err
+	x.inspect(d, recs)
+	for i := range recs {
+		r := &recs[i]
+		if r.err != nil {
+			return 0, 0, r.err
+		}
+		if r.known && r.a.Mode&unix.S_IFMT == unix.S_IFDIR && depth < deepest {
+			if r.known, err = x.kid(id, r.name, &r.a, depth); err != nil {
+				return 0, 0, err
+			}
+		}
+		if r.known {
+			c.SetText(&r.a, r.text)
+			*c.Attr(r.ent) = r.a
+		}
 	}
 	off, err = x.w.Write(c)
 	return off, 0, err
 }
 
-// entry fills in the record of a name.
-func (x *indexBuilder) entry(d *dir, id node.ID, ent *index.Entry, name string, c *index.Contents, depth int) error {
-	fs := x.fs
-	p, e := fs.dirFD(d.i, ent.Layer)
+// record is what is found of a name.
+type record struct {
+	ent   *index.Entry
+	name  string
+	a     index.Attr
+	text  string
+	known bool
+	err   error
+}
+
+// inspect fills in the records of a directory. Inodes that aren't in memory cost
+// the kernel time, so that several workers are quicker, where somebody waits.
+func (x *indexBuilder) inspect(d *dir, recs []record) {
+	const few = 32 // cost less than a goroutine does
+	n := min(x.workers, len(recs)/few)
+	var wg sync.WaitGroup
+	for w := 1; w < n; w++ {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			x.inspectSome(d, recs[len(recs)*w/n:len(recs)*(w+1)/n])
+		}()
+	}
+	x.inspectSome(d, recs[:len(recs)/max(n, 1)])
+	wg.Wait()
+}
+
+func (x *indexBuilder) inspectSome(d *dir, recs []record) {
+	for i := range recs {
+		recs[i].known, recs[i].err = x.entry(d, &recs[i])
+	}
+}
+
+// entry fills in the record of a name; false when it can't be had.
+func (x *indexBuilder) entry(d *dir, r *record) (known bool, err error) {
+	fs, n := x.fs, r.ent.Layer
+	p, e := fs.dirFD(d.i, n)
 	if e != 0 {
-		return nil
+		return false, nil
 	}
 	defer p.release()
-	f := found{layer: ent.Layer}
-	if sys.StatAt(p.fd, name, &f.st) != 0 {
-		return nil
+	f := found{layer: n}
+	if sys.StatAt(p.fd, r.name, &f.st) != 0 {
+		return false, nil
 	}
-	if uint64(f.st.Dev) != fs.layers[ent.Layer].dev {
-		return fmt.Errorf("layer %d has another file system in it, at %s: an index file can't tell of that", ent.Layer, name)
+	if uint64(f.st.Dev) != fs.layers[n].dev {
+		return false, fmt.Errorf("layer %d has another file system in it, at %s: an index file can't tell of that", n, r.name)
 	}
-	var a index.Attr
-	attrOf(&f.st, &a)
-	if n, e := sys.ListXattr(p.fd, name, nil); e == 0 && n == 0 {
-		a.Flags |= index.NoXattrs
+	attrOf(&f.st, &r.a)
+	if k, e := sys.ListXattr(p.fd, r.name, nil); e == 0 && k == 0 {
+		r.a.Flags |= index.NoXattrs
 	}
-	text, known := x.details(d, p.fd, name, &f, &a)
-	if known && f.st.Mode&unix.S_IFMT == unix.S_IFDIR && depth < deepest {
-		var err error
-		if known, err = x.kid(id, name, &a, depth); err != nil {
-			return err
-		}
-	}
-	if known {
-		c.SetText(&a, text)
-		*c.Attr(ent) = a
-	}
-	return nil
+	r.text, known = x.details(d, p.fd, r.name, &f, &r.a)
+	return known, nil
 }
 
 // details are what goes with some types; false when it can't be had.

@@ -90,6 +90,7 @@ func (fs *FS) useIndex() {
 		}
 	}
 	if !b.Background {
+		w.workers = runtime.GOMAXPROCS(0)
 		make()
 		return
 	}
@@ -185,6 +186,7 @@ func BuildIndex(stack *layer.Stack, o *layer.Options) (path string, names, dirs 
 		return "", 0, 0, err
 	}
 	defer w.close()
+	w.workers = runtime.GOMAXPROCS(0)
 	if err := w.run(); err != nil {
 		return "", 0, 0, fmt.Errorf("index file %s: %w", path, err)
 	}
