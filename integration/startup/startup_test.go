@@ -45,11 +45,12 @@ func TestBench(t *testing.T) {
 }
 
 // start is what a start consists of: each of them costs about a millisecond,
-// a sync many.
+// a sync many, a file a tenth.
 type start struct {
 	programs  []string // in the order of their names
 	processes int      // beside the first
 	syncs     int
+	files     int // and directories of the store that are made, or opened to be made
 }
 
 // TestSteps counts what the start and the end of a container and of a sandbox
@@ -74,21 +75,21 @@ func TestSteps(t *testing.T) {
 	}{
 		{
 			"run", append(slices.Clone(run), "/bin/true"),
-			start{[]string{"/bin/true", "init", "newgidmap", "newuidmap", "plyfs", "stage"}, 4, 0},
+			start{[]string{"/bin/true", "init", "newgidmap", "newuidmap", "plyfs", "stage"}, 4, 0, 8},
 		},
 		{
 			"run with one id", append(slices.Clone(run), "--userns", "single", "/bin/true"),
-			start{[]string{"/bin/true", "init", "plyfs", "stage"}, 2, 0},
+			start{[]string{"/bin/true", "init", "plyfs", "stage"}, 2, 0, 8},
 		},
 		{
 			"try",
 			[]string{bin, "try", "--", "true"},
-			start{[]string{"init", "plyfs", "stage", "true"}, 3, 0},
+			start{[]string{"init", "plyfs", "stage", "true"}, 3, 0, 12},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := traceStart(t, s, c.args)
-			if !slices.Equal(got.programs, c.want.programs) || got.processes != c.want.processes || got.syncs != c.want.syncs {
+			if !slices.Equal(got.programs, c.want.programs) || got.processes != c.want.processes || got.syncs != c.want.syncs || got.files != c.want.files {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}
 		})
@@ -103,7 +104,7 @@ func traceStart(t *testing.T, s *stand, args []string) (got start) {
 		t.Fatal(err)
 	}
 	cmd := s.command(append([]string{
-		"strace", "-ff", "-qq", "-s", "200", "-e", "signal=none", "-e", "trace=execve,execveat,clone,clone3,fork,vfork,fsync,fdatasync,syncfs,sync",
+		"strace", "-ff", "-qq", "-s", "200", "-e", "signal=none", "-e", "trace=execve,execveat,clone,clone3,fork,vfork,openat,mkdirat,fsync,fdatasync,syncfs,sync",
 		"-o", filepath.Join(dir, "t"), "-u", require.User(t).Username, "--",
 	}, args...))
 	cmd.SysProcAttr = nil // root's strace keeps what is setuid as it is
@@ -142,6 +143,10 @@ func (s *start) count(line string) {
 			name = "plyfs"
 		}
 		s.programs = append(s.programs, name)
+	case "openat", "mkdirat":
+		if strings.Contains(line, "/plyfs/containers/") && (call == "mkdirat" || strings.Contains(line, "O_CREAT")) && !strings.Contains(line, " = -1") {
+			s.files++
+		}
 	case "fsync", "fdatasync", "syncfs", "sync":
 		s.syncs++
 	default:
