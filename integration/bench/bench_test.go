@@ -33,7 +33,10 @@ func TestBench(t *testing.T) {
 	if err := os.WriteFile(document, []byte("<!-- table -->\n<!-- /table -->\n<!-- cpu -->\n<!-- /cpu -->\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c, err := parse([]string{"-plyfs", "plyfs=" + harness.DropIn(t), "-quick", "-modes", "pinned"})
+	c, err := parse([]string{
+		"-plyfs", "plyfs=" + harness.DropIn(t), "-quick", "-modes", "pinned",
+		"-scenes", "start|deep|tree|git|data|create|change|metacopy",
+	}) // "go" builds the standard library: half a minute
 	if err != nil {
 		t.Fatal(err)
 	}
