@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -136,7 +137,11 @@ func (s *sequence) close() {
 		if side.mounted() {
 			_ = side.FS.Unmount(side.Args.Dir)
 		}
-		for side.mounted() && unix.Unmount(side.Args.Dir, unix.MNT_DETACH|unix.MNT_FORCE) == nil {
+		// A server that was just killed may be at it still.
+		for i := 0; i < 100 && side.mounted(); i++ {
+			if unix.Unmount(side.Args.Dir, unix.MNT_DETACH|unix.MNT_FORCE) != nil {
+				time.Sleep(10 * time.Millisecond)
+			}
 		}
 	}
 	if !s.setup.Disk {
