@@ -30,7 +30,7 @@ ln -s ../man1/plyfs-mount.1.gz "$root/usr/share/man/man8/mount.fuse3.plyfs.8.gz"
 printf '.TH CONTAINERD-PLYFS-GRPC 1 "" "plyfs" "plyfs"\n.SH NAME\ncontainerd\\-plyfs\\-grpc \\- snapshotter of containerd on plyfs\n.SH DESCRIPTION\n.nf\n%s\n.fi\n' \
 	"$("$root/usr/bin/containerd-plyfs-grpc" -h | sed 's/[\\]/\\e/g; s/-/\\-/g')" | gzip -9n >"$root/usr/share/man/man1/containerd-plyfs-grpc.1.gz"
 install -d "$doc"
-printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: plyfs\n\nFiles: *\nCopyright: the authors of plyfs\nLicense: Apache-2.0\n On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n' >"$doc/copyright"
+printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: plyfs\n\nFiles: *\nCopyright: 2026 the authors of plyfs\nLicense: Apache-2.0\n On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n' >"$doc/copyright"
 printf 'plyfs (%s) unstable; urgency=medium\n\n  * CHANGELOG.gz has the changes. (Closes: #0)\n\n -- plyfs <plyfs@users.noreply.github.com>  %s\n' "$version" "$(date -uRd "@$epoch")" | sed 's/ (Closes: #0)//' | gzip -9n >"$doc/changelog.gz"
 # Static, and not Debian's build: what lintian says of these is meant so.
 cat >"$root/usr/share/lintian/overrides/plyfs" <<'O'
