@@ -27,6 +27,9 @@ func (k *keeper) look() {
 		waits, moved = !disk, work-k.worked > uint64(k.hang/4/(10*time.Millisecond)/5)
 		k.worked = work
 	}
+	if f := statFields(fmt.Sprintf("/proc/%d/stat", k.pid.Load())); len(f) > 0 && f[0] == "T" {
+		waits, moved = true, false // stopped: what it has read may be noted nowhere yet
+	}
 	switch {
 	case !waits || moved:
 		k.waiting = time.Time{}
