@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -200,7 +202,30 @@ func (b *bench) coldAndWarm(row string, f func() error) error {
 	if err := b.dropCaches(); err != nil {
 		return err
 	}
-	return errors.Join(b.time(row+", cold", f), b.time(row+", warm", f))
+	return errors.Join(b.time(row+", cold", f), b.warm(row+", warm", f))
+}
+
+// briefly is what one pass over caches must take to be measured only once: a few
+// milliseconds are as often those of somebody else.
+const briefly = 2.0 // seconds
+
+// warm measures a row once more; of a short one the median of five passes.
+func (b *bench) warm(row string, f func() error) error {
+	if err := b.time(row, f); err != nil {
+		return err
+	}
+	rows := b.report.Rows
+	passes := []measurement{rows[len(rows)-1]}
+	for passes[0].Wall < briefly && len(passes) < 5 {
+		if err := b.time(row, f); err != nil {
+			return err
+		}
+		passes = append(passes, b.report.Rows[len(rows)])
+		b.report.Rows = rows
+	}
+	slices.SortFunc(passes, func(x, y measurement) int { return cmp.Compare(x.Wall, y.Wall) })
+	rows[len(rows)-1] = passes[len(passes)/2]
+	return nil
 }
 
 func (b *bench) cold(row string, f func() error) error {
