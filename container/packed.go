@@ -69,6 +69,7 @@ func (s *Spec) packed(c *codec) {
 	integer(c, &s.Restart.Max)
 	dict(c, &s.Labels, func(v *string) { text(c, v) })
 	text(c, &s.Image)
+	text(c, &s.ImageDigest)
 	c.boolean(&s.Remove)
 	c.boolean(&s.NoFiles)
 	dict(c, &s.Files, func(v *string) { text(c, v) })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/container"
+	"github.com/plyfs/plyfs/container/image"
 )
 
 // Completion is done by this binary: the shells' scripts hand it the words of a
@@ -34,6 +35,9 @@ const (
 	argExec    // a container, and then a program
 	argDiff    // a sandbox, a container or a directory
 	argStats   // a container or a mount point
+	argImage
+	argImages // the verbs below plyfs image
+	argSystem // and below plyfs system
 )
 
 var argKinds = map[string]argKind{
@@ -43,7 +47,9 @@ var argKinds = map[string]argKind{
 	"logs": argContainer, "inspect": argContainer, "stop": argRunning, "kill": argRunning, "wait": argContainer,
 	"rm": argContainer, "pause": argRunning, "unpause": argContainer, "update": argContainer, "stats": argStats,
 	"top": argRunning, "cp": argFile, "rename": argContainer, "doctor": argNone, "version": argNone, "help": argVerb,
-	"completion": argShell, "man": argFile,
+	"completion": argShell, "man": argFile, "upgrade": argMount,
+	"pull": argImage, "push": argImage, "load": argFile, "save": argImage, "import": argFile, "images": argImage, "rmi": argImage,
+	"tag": argImage, "history": argImage, "tree": argImage, "image": argImages, "system": argSystem,
 }
 
 // flagWords are the values of flags that have few; the others are files.
@@ -159,6 +165,12 @@ func arguments(kind argKind, given int, root string) (list []string, files bool)
 			return nil, true
 		}
 		return containerNames(root, running), false
+	case argImage:
+		return imageNames(root), false
+	case argImages:
+		return []string{"ls", "pull", "push", "load", "save", "import", "rm", "tag", "history", "inspect", "prune", "tree"}, false
+	case argSystem:
+		return []string{"df", "prune", "check"}, false
 	case argShell:
 		return slices.Sorted(keys(completionScripts)), false
 	case argDefault:
@@ -183,6 +195,24 @@ func containerNames(root string, want func(*container.Container, *container.Stat
 	for _, c := range all {
 		if st, err := c.State(); err == nil && want(c, st) {
 			names = append(names, st.Name)
+		}
+	}
+	return names
+}
+
+// imageNames are those of the images that are here.
+func imageNames(root string) (names []string) {
+	root, err := dataDir(root)
+	if err != nil {
+		return nil
+	}
+	list, err := image.Open(root).List()
+	if err != nil {
+		return nil
+	}
+	for _, e := range list {
+		if r, err := image.Parse(e.Name); err == nil {
+			names = append(names, r.Familiar())
 		}
 	}
 	return names

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/cmd/internal/imageverbs"
 )
 
 // helper is the program for images: what it links has no place in the start of
@@ -32,6 +33,21 @@ func findHelper() (string, error) {
 // withImages is a verb that the helper does, in place of this process.
 func withImages(name string) func(args []string) error {
 	return func(args []string) error {
+		v := imageverbs.Of(name)
+		flags, _, err := v.Spec.Getopt(args, nil)
+		if err != nil {
+			return err
+		}
+		if wantsHelp(flags, v.Usage) {
+			return nil
+		}
+		for _, f := range flags {
+			if f.Name == "format" && name != "save" { // what save writes has no rows
+				if _, err := cli.Form(f.Value); err != nil {
+					return err
+				}
+			}
+		}
 		file, err := findHelper()
 		if err != nil {
 			return err

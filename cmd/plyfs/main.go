@@ -19,6 +19,7 @@ import (
 	"slices"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/cmd/internal/imageverbs"
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/fs/layer"
 )
@@ -102,18 +103,18 @@ func verbs() []verb {
 		{"top", "list the processes of a container", topUsage, topVerb},
 		{"cp", "copy files to and from a container", cpUsage, cpVerb},
 		{"rename", "give a container another name", renameUsage, renameVerb},
-		{"pull", "get an image from a registry", "", withImages("pull")},
-		{"push", "send an image to a registry", "", withImages("push")},
-		{"load", "take images out of an archive", "", withImages("load")},
-		{"save", "write images to an archive", "", withImages("save")},
-		{"import", "make an image of a root tarball, or of this machine's programs", "", withImages("import")},
-		{"images", "list images", "", withImages("images")},
-		{"rmi", "delete images", "", withImages("rmi")},
-		{"tag", "give an image another name", "", withImages("tag")},
-		{"history", "say how the layers of an image came to be", "", withImages("history")},
-		{"tree", "say what the layers of an image do", "", withImages("tree")},
-		{"image", "the same verbs, and inspect and prune", "", withImages("image")},
-		{"system", "say what images take, check them, delete what nothing needs", "", withImages("system")},
+		{"pull", "get an image from a registry", imageverbs.Of("pull").Usage, withImages("pull")},
+		{"push", "send an image to a registry", imageverbs.Of("push").Usage, withImages("push")},
+		{"load", "take images out of an archive", imageverbs.Of("load").Usage, withImages("load")},
+		{"save", "write images to an archive", imageverbs.Of("save").Usage, withImages("save")},
+		{"import", "make an image of a root tarball, or of this machine's programs", imageverbs.Of("import").Usage, withImages("import")},
+		{"images", "list images", imageverbs.Of("images").Usage, withImages("images")},
+		{"rmi", "delete images", imageverbs.Of("rmi").Usage, withImages("rmi")},
+		{"tag", "give an image another name", imageverbs.Of("tag").Usage, withImages("tag")},
+		{"history", "say how the layers of an image came to be", imageverbs.Of("history").Usage, withImages("history")},
+		{"tree", "say what the layers of an image do", imageverbs.Of("tree").Usage, withImages("tree")},
+		{"image", "the same verbs, and inspect and prune", imageverbs.Of("image").Usage, withImages("image")},
+		{"system", "say what images take, check them, delete what nothing needs", imageverbs.Of("system").Usage, withImages("system")},
 		{"doctor", "say what this machine lacks for mounting", doctorUsage, doctor},
 		{"completion", "have a shell complete verbs, flags and names", completionUsage, completion},
 		{"man", "write the manual pages into a directory", manUsage, man},

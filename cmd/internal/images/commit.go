@@ -13,22 +13,6 @@ import (
 	"github.com/plyfs/plyfs/container/image/ship"
 )
 
-const commitUsage = `usage: plyfs commit [FLAG…] CONTAINER [IMAGE]
-
-Makes an image of what a container has changed, on the image that it was made
-of, and prints its id. Its configuration is that of the image, with the changes.
-It takes as long as there are changes. With SOURCE_DATE_EPOCH set, the same
-changes give the same image.
-
-  -a, --author TEXT
-  -m, --message TEXT
-  -c, --change INSTRUCTION   CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER,
-                             VOLUME or WORKDIR, as in a Dockerfile
-  --no-pause                 let a running container go on meanwhile
-  -q, --quiet
-  --root DIR
-`
-
 // committing says to the process that is root of the container's ids that the
 // container is still.
 const committing = "_PLYFS_COMMITTING"

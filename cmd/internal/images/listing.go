@@ -10,21 +10,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/cmd/internal/imageverbs"
 	"github.com/plyfs/plyfs/container/image"
 	"github.com/plyfs/plyfs/container/image/ship"
 )
-
-const imagesUsage = `usage: plyfs images [FLAG…] [REPOSITORY[:TAG]]
-
-Lists images, the youngest first.
-
-  -a, --all          (all are listed anyway)
-  -q, --quiet        ids only
-  --digests          with the digests that registries know them by
-  --no-trunc         whole ids
-  --format table|json|TEMPLATE
-  --root DIR
-`
 
 // imageLine is an image as images shows it; the names are docker's.
 type imageLine struct {
@@ -106,16 +95,6 @@ func since(t time.Time) string {
 	return fmt.Sprintf("%d seconds ago", max(d/time.Second, 0))
 }
 
-const historyUsage = `usage: plyfs history [FLAG…] IMAGE
-
-Says how the layers of an image came to be, the youngest first.
-
-  -q, --quiet        ids of layers only
-  --no-trunc         whole commands
-  --format table|json|TEMPLATE
-  --root DIR
-`
-
 type historyLine struct{ ID, CreatedAt, CreatedSince, CreatedBy, Size, Comment string }
 
 func history(c *call) error {
@@ -156,14 +135,6 @@ func history(c *call) error {
 		"table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
 		map[string]string{"ID": "LAYER", "CreatedSince": "CREATED", "CreatedBy": "CREATED BY", "CreatedAt": "CREATED AT"}, lines)
 }
-
-const inspectUsage = `usage: plyfs image inspect [FLAG…] IMAGE…
-
-Prints all that is known of images, as docker does.
-
-  --format json|TEMPLATE
-  --root DIR
-`
 
 // imageDetails has docker's names.
 type imageDetails struct {
@@ -235,16 +206,11 @@ func inspect(c *call) error {
 	return cli.PrintList(os.Stdout, format, "", nil, all)
 }
 
-const imageUsage = `usage: plyfs image ls|pull|push|load|save|import|rm|tag|history|inspect|prune|tree …
-
-The verbs about images under their longer names; plyfs image VERB -h says more.
-`
-
 func imageVerb(c *call) error {
 	return family(c, map[string]string{
 		"ls": "images", "list": "images", "pull": "pull", "push": "push", "load": "load", "save": "save", "import": "import",
 		"rm": "rmi", "tag": "tag", "history": "history", "inspect": "inspect", "prune": "prune", "tree": "tree",
-	}, imageUsage)
+	}, imageverbs.Of("image").Usage)
 }
 
 // family is a verb that stands before others.

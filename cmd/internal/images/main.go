@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/cmd/internal/imageverbs"
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/image/ship"
 	"github.com/plyfs/plyfs/snapshot"
@@ -23,8 +24,6 @@ import (
 
 // verb is one subcommand.
 type verb struct {
-	usage string
-	spec  cli.Spec
 	// owner says that it makes or deletes files of all ids.
 	owner bool
 	run   func(c *call) error
@@ -32,24 +31,24 @@ type verb struct {
 
 func verbs() map[string]verb {
 	return map[string]verb{
-		"pull":    {pullUsage, cli.Spec{Short: "q", Long: []string{"quiet", "platform=", "max-size=", "max-entries="}}, true, pull},
-		"push":    {pushUsage, cli.Spec{Short: "q", Long: []string{"quiet"}}, false, push},
-		"load":    {loadUsage, cli.Spec{Short: "qi:", Long: []string{"quiet", "input=", "platform=", "max-size=", "max-entries="}}, true, load},
-		"save":    {saveUsage, cli.Spec{Short: "o:", Long: []string{"output=", "format="}}, false, save},
-		"import":  {importUsage, cli.Spec{Short: "m:c:q", Long: []string{"quiet", "message=", "change=", "platform=", "bootstrap", "max-size=", "max-entries="}}, true, importVerb},
-		"images":  {imagesUsage, cli.Spec{Short: "aq", Long: []string{"all", "quiet", "digests", "no-trunc", "format="}}, false, images},
-		"rmi":     {rmiUsage, cli.Spec{Short: "f", Long: []string{"force"}}, true, rmi},
-		"tag":     {tagUsage, cli.Spec{}, false, tag},
-		"history": {historyUsage, cli.Spec{Short: "q", Long: []string{"quiet", "no-trunc", "format="}}, false, history},
-		"image":   {imageUsage, cli.Spec{Leading: true}, false, imageVerb},
-		"inspect": {inspectUsage, cli.Spec{Long: []string{"format="}}, false, inspect},
-		"prune":   {pruneUsage, cli.Spec{Short: "af", Long: []string{"all", "force"}}, true, prune},
-		"system":  {systemUsage, cli.Spec{Leading: true}, false, system},
-		"df":      {systemUsage, cli.Spec{Long: []string{"format="}}, true, df},
-		"check":   {systemUsage, cli.Spec{Long: []string{"repair"}}, true, check},
-		"repair":  {repairUsage, cli.Spec{}, true, repair},
-		"commit":  {commitUsage, cli.Spec{Short: "a:m:c:pq", Long: []string{"author=", "message=", "change=", "pause", "no-pause", "quiet"}}, false, commit},
-		"tree":    {treeUsage, cli.Spec{Short: "a", Long: []string{"all", "format="}}, true, tree},
+		"pull":    {true, pull},
+		"push":    {false, push},
+		"load":    {true, load},
+		"save":    {false, save},
+		"import":  {true, importVerb},
+		"images":  {false, images},
+		"rmi":     {true, rmi},
+		"tag":     {false, tag},
+		"history": {false, history},
+		"image":   {false, imageVerb},
+		"inspect": {false, inspect},
+		"prune":   {true, prune},
+		"system":  {false, system},
+		"df":      {true, df},
+		"check":   {true, check},
+		"repair":  {true, repair},
+		"commit":  {false, commit},
+		"tree":    {true, tree},
 	}
 }
 
@@ -80,9 +79,8 @@ func start(name string, args []string) error {
 	if !ok {
 		return fmt.Errorf("plyfs-image has no verb %q", name)
 	}
-	v.spec.Short += "h"
-	v.spec.Long = append(v.spec.Long, "help", "root=")
-	flags, rest, err := v.spec.Getopt(args, nil)
+	known := imageverbs.Of(name)
+	flags, rest, err := known.Spec.Getopt(args, nil)
 	if err != nil {
 		return err
 	}
@@ -90,7 +88,7 @@ func start(name string, args []string) error {
 	for _, f := range flags {
 		switch f.Name {
 		case "h", "help":
-			fmt.Print(v.usage)
+			fmt.Print(known.Usage)
 			return nil
 		case "root":
 			c.root = f.Value

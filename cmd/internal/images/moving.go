@@ -12,20 +12,6 @@ import (
 	"github.com/plyfs/plyfs/container/image/ship"
 )
 
-const loadUsage = `usage: plyfs load [FLAG…] [FILE|DIRECTORY]
-
-Takes images out of an archive: an OCI layout (a directory, or a tar file), or
-what docker save and podman save write; compressed or not; from the standard
-input when no file is given. It prints their names.
-
-  -i, --input FILE
-  -q, --quiet              no progress
-  --platform OS/ARCH       which one to take of an image for several
-  --max-size SIZE, --max-entries N   what a layer may unpack to (default: what
-                           the file system has room for)
-  --root DIR
-`
-
 func load(c *call) error {
 	file := c.value("", "i", "input")
 	if len(c.rest) == 1 && file == "" {
@@ -65,17 +51,6 @@ func shown(e *image.Entry) string {
 	return r.Familiar() + ":" + r.Tag
 }
 
-const saveUsage = `usage: plyfs save [FLAG…] IMAGE…
-
-Writes images to an archive that plyfs, docker, podman and containerd load: an
-OCI layout that is what docker save writes, too. The same images give the same
-bytes.
-
-  -o, --output FILE        else the standard output
-  --format FORMAT          archive (default), or oci-dir: a directory
-  --root DIR
-`
-
 func save(c *call) (err error) {
 	if len(c.rest) == 0 {
 		return fmt.Errorf("no image given")
@@ -111,23 +86,6 @@ func save(c *call) (err error) {
 	}
 	return err
 }
-
-const importUsage = `usage: plyfs import [FLAG…] FILE|- [IMAGE]
-       plyfs import --bootstrap [IMAGE]
-
-Makes an image of one layer from a tarball of a root, which may be compressed,
-and prints its id. --bootstrap makes one of this machine's own programs, called
-local/tiny: of busybox where there is a static one, else of a shell and some
-tools with their libraries. No registry is needed for it.
-
-  -m, --message TEXT
-  -c, --change INSTRUCTION   CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER,
-                             VOLUME or WORKDIR, as in a Dockerfile
-  --platform OS/ARCH
-  -q, --quiet
-  --max-size SIZE, --max-entries N
-  --root DIR
-`
 
 func importVerb(c *call) error {
 	s, err := c.shipper()
@@ -194,11 +152,6 @@ func epochOr(t time.Time) time.Time {
 	}
 	return t
 }
-
-const repairUsage = `usage: plyfs-image repair IMAGE
-
-Unpacks layers of an image that are missing. plyfs run does this by itself.
-`
 
 func repair(c *call) error {
 	ref, err := c.one("an image")

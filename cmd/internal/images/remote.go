@@ -9,19 +9,6 @@ import (
 	"github.com/plyfs/plyfs/container/image/ship"
 )
 
-const pullUsage = `usage: plyfs pull [FLAG…] IMAGE
-
-Gets an image from its registry, or a mirror of that, and prints its id. A name
-without a registry is one of docker.io. Credentials are those of docker login and
-podman login; mirrors, and registries without encryption, are in the
-configuration (plyfs config default). A pull that was stopped is gone on with.
-
-  -q, --quiet              no progress
-  --platform OS/ARCH[/VARIANT]   default: this machine's
-  --max-size SIZE, --max-entries N   what a layer may unpack to
-  --root DIR
-`
-
 func pull(c *call) error {
 	text, err := c.one("an image")
 	if err != nil {
@@ -69,15 +56,6 @@ func remotes() (*ship.Remote, error) {
 	}
 	return r, nil
 }
-
-const pushUsage = `usage: plyfs push [FLAG…] IMAGE [NAME]
-
-Sends an image to the registry that its name, or NAME, begins with, and prints the
-digest that it has there.
-
-  -q, --quiet
-  --root DIR
-`
 
 func push(c *call) error {
 	if len(c.rest) < 1 || len(c.rest) > 2 {

@@ -7,19 +7,10 @@ import (
 	"strings"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/cmd/internal/imageverbs"
 	"github.com/plyfs/plyfs/container/image"
 	"github.com/plyfs/plyfs/container/image/ship"
 )
-
-const rmiUsage = `usage: plyfs rmi [FLAG…] IMAGE…
-
-Takes names of images away. An image without a name is deleted, and what no
-other image and no container needs of it.
-
-  -f, --force   also one that containers use (its layers stay as long as they
-                do), or that has several names and is given by its id
-  --root DIR
-`
 
 func rmi(c *call) error {
 	if len(c.rest) == 0 {
@@ -46,11 +37,6 @@ func tellRemoved(r *ship.Removed) {
 	}
 }
 
-const tagUsage = `usage: plyfs tag IMAGE NAME…
-
-Gives an image more names.
-`
-
 func tag(c *call) error {
 	if len(c.rest) < 2 {
 		return fmt.Errorf("an image and a name are wanted")
@@ -75,16 +61,6 @@ func tag(c *call) error {
 	}
 	return nil
 }
-
-const pruneUsage = `usage: plyfs image prune [FLAG…]
-
-Deletes images without a name, layers and blobs that nothing needs, and what
-was left of pulls that did not end.
-
-  -a, --all     also images with a name that no container uses
-  -f, --force   don't ask
-  --root DIR
-`
 
 func prune(c *call) error {
 	if len(c.rest) > 0 {
@@ -123,20 +99,8 @@ func confirm(c *call, what string) error {
 	return nil
 }
 
-const systemUsage = `usage: plyfs system df [--format table|json|TEMPLATE]
-       plyfs system prune [-a] [-f]
-       plyfs system check [--repair]
-
-df says what images take on disk, and how much of that nothing needs; prune
-deletes that (as plyfs image prune does); check reads all blobs and compares
-them with their digests, and with --repair deletes what is damaged, so that the
-next plyfs pull gets it again.
-
-  --root DIR
-`
-
 func system(c *call) error {
-	return family(c, map[string]string{"df": "df", "prune": "prune", "check": "check"}, systemUsage)
+	return family(c, map[string]string{"df": "df", "prune": "prune", "check": "check"}, imageverbs.Of("system").Usage)
 }
 
 type dfLine struct {

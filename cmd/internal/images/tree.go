@@ -9,16 +9,6 @@ import (
 	"github.com/plyfs/plyfs/container/image/ship"
 )
 
-const treeUsage = `usage: plyfs tree [FLAG…] IMAGE
-
-Says for each layer of an image which command made it, how many files it adds,
-changes and deletes, its bytes, and how many bytes of layers below it hides.
-
-  -a, --all              also the files: A added, C changed, D deleted
-  --format table|json|TEMPLATE
-  --root DIR
-`
-
 // treeLine is a layer as tree shows it.
 type treeLine struct {
 	Layer, CreatedBy        string
