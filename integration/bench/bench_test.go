@@ -34,7 +34,7 @@ func TestBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := parse([]string{
-		"-plyfs", "plyfs=" + harness.DropIn(t), "-quick", "-modes", "pinned",
+		"-plyfs", "plyfs=" + harness.Binary(t), "-quick", "-modes", "pinned",
 		"-scenes", "start|deep|tree|git|data|create|change|metacopy",
 	}) // "go" builds the standard library: half a minute
 	if err != nil {
@@ -42,7 +42,7 @@ func TestBench(t *testing.T) {
 	}
 	c.size = tiny
 	if !harness.IsPlyfs() { // what is under test may be fuse-overlayfs
-		c.variants = slices.DeleteFunc(c.variants, func(v variant) bool { return v.Options != "" || v.UserNS })
+		c.variants = slices.DeleteFunc(c.variants, func(v variant) bool { return v.Options != "" || v.UserNS || v.Index })
 		for i := range c.variants {
 			c.variants[i].Plyfs = false
 		}
