@@ -72,6 +72,9 @@ func (s *Snapshotter) guarded(read func() error) (err error) {
 // Ready waits until the metadata were looked at, as every call does by itself.
 // After an error none will work.
 func (s *Snapshotter) Ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-s.checked:
 		return s.damage
@@ -80,12 +83,27 @@ func (s *Snapshotter) Ready(ctx context.Context) error {
 	}
 }
 
-// tx is a transaction of the metadata.
+// tx is a transaction of the metadata. One that writes is undone when ctx has
+// ended before it is through: a call whose context ends has done nothing or all.
 func (s *Snapshotter) tx(ctx context.Context, write bool, fn storage.TransactionCallback) error {
 	if err := s.Ready(ctx); err != nil {
 		return err
 	}
-	return s.ms.WithTransaction(ctx, write, fn)
+	if !write {
+		return s.ms.WithTransaction(ctx, false, fn)
+	}
+	select { // bbolt would wait for the earlier one, whatever becomes of ctx
+	case s.writer <- struct{}{}:
+		defer func() { <-s.writer }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		return ctx.Err()
+	})
 }
 
 // metadataGone refuses layers without metadata: with new metadata they would be

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,6 +149,26 @@ func (q *quickConn) ask(r Request) (Response, error) {
 		q.hangsLocked()
 	}
 	return a, err
+}
+
+// askFor is ask for somebody who waits as long as ctx goes on.
+func (q *quickConn) askFor(ctx context.Context, r Request) (a Response, err error) {
+	if ctx.Done() == nil {
+		return q.ask(r)
+	}
+	done := make(chan struct{})
+	var late Response
+	var lateErr error
+	go func() {
+		late, lateErr = q.ask(r)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return late, lateErr
+	case <-ctx.Done():
+		return Response{}, ctx.Err()
+	}
 }
 
 // hangsLocked waits in the background until the server is back. Precondition:
