@@ -49,6 +49,7 @@ type Snapshotter struct {
 
 	usages usageCache
 	writer chan struct{} // one at a time has a transaction that writes
+	pages  int64         // of the metadata's file that have their place on the disk, in bytes; protected by writer
 	bins   chan struct{} // one at a time empties the trash
 
 	ctx  context.Context // of the background jobs
