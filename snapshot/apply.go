@@ -70,7 +70,11 @@ func (d *Differ) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 // unpack writes a tar stream to the layer, and reads it to its end. Nobody may
 // have the union of it: it wouldn't know of the changes.
 func (d *Differ) unpack(ctx context.Context, r *record, in io.Reader) error {
-	defer d.s.ids.lock(r.ID)()
+	unlock, err := d.s.ids.lock(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := d.s.releaseLocked(ctx, r.ID); err != nil {
 		return err
 	}
@@ -78,7 +82,7 @@ func (d *Differ) unpack(ctx context.Context, r *record, in io.Reader) error {
 	if len(r.ParentIDs) > 0 { // else a deletion deletes what the layer has itself
 		opts = append(opts, archive.WithConvertWhiteout(convertWhiteout), archive.WithParents(d.s.layers(r.ParentIDs)))
 	}
-	_, err := archive.Apply(ctx, d.s.layer(r.ID), in, opts...)
+	_, err = archive.Apply(ctx, d.s.layer(r.ID), in, opts...)
 	if err == nil {
 		_, err = io.Copy(io.Discard, in)
 	}

@@ -25,7 +25,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	}
 	fail.Point("commit.synced")
 	counted, ok, err := s.c.Mounter.Usage(ctx, dir)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		s.log.Warn("usage is counted later", "snapshot", key, "error", err)
 	}
 	var usage snapshots.Usage

@@ -36,15 +36,19 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	}
 	r := record{key: key, wish: w}
 	if r.Snapshot, err = s.make(ctx, kind, key, parent, opts); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("snapshot %s: %w", key, err)
 	}
 	fail.Point("prepare.made")
 	m, err := s.mounts(ctx, r)
 	fail.Point("prepare.mounted")
 	if err != nil {
 		// The caller doesn't know of it: it must not stay.
-		undo := context.WithoutCancel(ctx)
-		return nil, errors.Join(err, s.Remove(undo, key))
+		id, e := s.forget(context.WithoutCancel(ctx), key)
+		if e != nil {
+			return nil, errors.Join(err, e)
+		}
+		s.tidy(ctx, key, id)
+		return nil, err
 	}
 	return m, nil
 }
@@ -56,7 +60,7 @@ func (s *Snapshotter) make(ctx context.Context, kind snapshots.Kind, key, parent
 	}
 	dir, err := s.newDir(kind)
 	if err != nil {
-		return made, fmt.Errorf("snapshot %s: %w", key, err)
+		return made, err
 	}
 	renamed := ""
 	defer func() {
@@ -66,22 +70,22 @@ func (s *Snapshotter) make(ctx context.Context, kind snapshots.Kind, key, parent
 		if renamed != "" { // the transaction failed after it
 			dir = renamed
 		}
-		err = errors.Join(err, deleteTree(dir))
+		err = errors.Join(err, deleteTree(context.Background(), dir))
 	}()
 	fail.Point("prepare.dir")
 	err = s.tx(ctx, true, func(ctx context.Context) error {
 		if made, err = storage.CreateSnapshot(ctx, kind, key, parent, opts...); err != nil {
-			return fmt.Errorf("snapshot %s: %w", key, err)
+			return err
 		}
 		if kind == snapshots.KindActive && len(made.ParentIDs) > 0 {
 			if err := likeRoot(dir+"/fs", s.layer(made.ParentIDs[0])); err != nil {
-				return fmt.Errorf("snapshot %s: %w", key, err)
+				return err
 			}
 		}
 		fail.Point("prepare.record")
 		to := s.snapshot(made.ID)
 		if err := os.Rename(dir, to); err != nil {
-			return fmt.Errorf("snapshot %s: %w", key, err)
+			return err
 		}
 		renamed = to
 		fail.Point("prepare.renamed")
@@ -105,7 +109,7 @@ func (s *Snapshotter) newDir(kind snapshots.Kind) (_ string, err error) {
 		err = os.Chmod(fs, 0o755)
 	}
 	if err != nil {
-		return "", errors.Join(err, deleteTree(dir))
+		return "", errors.Join(err, deleteTree(context.Background(), dir))
 	}
 	return dir, nil
 }

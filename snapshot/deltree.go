@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -14,16 +15,17 @@ import (
 // deleteTree deletes a directory of ours with all that is in it. It works on
 // descriptors, so that a directory that is swapped for a link leads nowhere, and
 // doesn't go through a mount point: what is mounted in the tree belongs to
-// somebody, and is named in the error.
-func deleteTree(path string) error {
+// somebody, and is named in the error. It stops when ctx ends; what is left is
+// for the next time.
+func deleteTree(ctx context.Context, path string) error {
 	parent, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("cannot delete %s: %w", path, err)
 	}
 	defer unix.Close(parent)
-	d := deleter{top: path, parent: parent, mount: sys.MountID(parent, "")}
+	d := deleter{ctx: ctx, top: path, parent: parent, mount: sys.MountID(parent, "")}
 	err = d.remove(parent, filepath.Base(path), path)
-	for len(d.deep) > 0 {
+	for len(d.deep) > 0 && ctx.Err() == nil {
 		name := d.deep[0]
 		d.deep = d.deep[1:]
 		err = errors.Join(err, d.remove(parent, name, filepath.Join(filepath.Dir(path), name)))
@@ -32,6 +34,7 @@ func deleteTree(path string) error {
 }
 
 type deleter struct {
+	ctx    context.Context
 	top    string
 	parent int      // the directory that top is in
 	mount  uint64   // the mount that all of it is on
@@ -104,6 +107,9 @@ func (d *deleter) empty(fd int, path string, depth int) error {
 		}
 		done := 0
 		for _, en := range entries {
+			if err := d.ctx.Err(); err != nil {
+				return fmt.Errorf("cannot delete %s: %w", path, err)
+			}
 			err := d.entry(fd, en.name, path+"/"+en.name, en.dir, depth)
 			if err == nil {
 				done++

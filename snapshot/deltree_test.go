@@ -43,14 +43,14 @@ func TestDeleteTree(t *testing.T) {
 		at = next
 	}
 	unix.Close(at)
-	must(t, deleteTree(top))
+	must(t, deleteTree(t.Context(), top))
 	left, err := os.ReadDir(dir)
 	must(t, err)
 	if len(left) != 1 || left[0].Name() != "outside" {
 		t.Errorf("left: %v", left)
 	}
-	must(t, deleteTree(top)) // nothing there: nothing to do
-	must(t, deleteTree(outside))
+	must(t, deleteTree(t.Context(), top)) // nothing there: nothing to do
+	must(t, deleteTree(t.Context(), outside))
 }
 
 // TestDeleteTreeMount: a mount stops it, and keeps what is in it; the rest goes.
@@ -64,7 +64,7 @@ func TestDeleteTreeMount(t *testing.T) {
 	must(t, os.WriteFile(precious+"/photo", nil, 0o600))
 	must(t, unix.Mount(precious, top+"/a/mnt", "", unix.MS_BIND, ""))
 	must(t, unix.Mount(precious+"/photo", top+"/a/file", "", unix.MS_BIND, ""))
-	err := deleteTree(top)
+	err := deleteTree(t.Context(), top)
 	if err == nil || !strings.Contains(err.Error(), "mounted on "+top+"/a/") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("%v", err)
 	}
@@ -75,5 +75,5 @@ func TestDeleteTreeMount(t *testing.T) {
 		t.Error("what isn't mounted stays")
 	}
 	must(t, errors.Join(unix.Unmount(top+"/a/mnt", 0), unix.Unmount(top+"/a/file", 0)))
-	must(t, deleteTree(top))
+	must(t, deleteTree(t.Context(), top))
 }

@@ -33,9 +33,12 @@
 // # Locks
 //
 //	idLocks[ID]            making and undoing the mount of one snapshot
-//	  metadata transaction of bbolt (one writer)
+//	  Snapshotter.writer   who may have the metadata transaction that writes
+//	    that transaction of bbolt
 //	Snapshotter.mu         the set of background jobs; nothing is called under it
 //
 // Mounting, unmounting, syncing, counting and deleting are done outside of
-// transactions; inside there are mkdir and rename.
+// transactions; inside there are mkdir and rename. Whoever waits for a lock does
+// so as long as its context goes on; a call whose context ends has done nothing,
+// or all.
 package snapshot

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/plyfs/plyfs/fs/fail"
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // openDatabase opens the metadata. What is in it is looked at by checkDatabase:
@@ -72,6 +73,9 @@ func (s *Snapshotter) guarded(read func() error) (err error) {
 // Ready waits until the metadata were looked at, as every call does by itself.
 // After an error none will work.
 func (s *Snapshotter) Ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-s.checked:
 		return s.damage
@@ -80,12 +84,51 @@ func (s *Snapshotter) Ready(ctx context.Context) error {
 	}
 }
 
-// tx is a transaction of the metadata.
+// tx is a transaction of the metadata. One that writes is undone when ctx has
+// ended before it is through: a call whose context ends has done nothing or all.
 func (s *Snapshotter) tx(ctx context.Context, write bool, fn storage.TransactionCallback) error {
 	if err := s.Ready(ctx); err != nil {
 		return err
 	}
-	return s.ms.WithTransaction(ctx, write, fn)
+	if !write {
+		return s.ms.WithTransaction(ctx, false, fn)
+	}
+	select { // bbolt would wait for the earlier one, whatever becomes of ctx
+	case s.writer <- struct{}{}:
+		defer func() { <-s.writer }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer s.keepRoom()
+	return s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		return ctx.Err()
+	})
+}
+
+// roomAhead is how much of the disk the metadata take at least.
+const roomAhead = 1 << 20
+
+// keepRoom has the pages of the metadata's file that bbolt has not written yet
+// take their place on the disk, so that a snapshot can be removed when it is
+// full: removing writes pages, too. Precondition: this is the writer.
+func (s *Snapshotter) keepRoom() {
+	fd, err := unix.Open(s.database(), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return // whoever uses it tells
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || s.pages >= max(st.Size, roomAhead) {
+		return
+	}
+	size := max(st.Size, roomAhead)
+	switch unix.Fallocate(fd, 0, 0, size) {
+	case nil, unix.EOPNOTSUPP, unix.ENOSYS: // where it can't be done it is as it was
+		s.pages = size
+	}
 }
 
 // metadataGone refuses layers without metadata: with new metadata they would be

@@ -9,6 +9,10 @@ import (
 // Mounter mounts unions and keeps them served, whatever becomes of this
 // process. Directories are absolute and clean, and each is a mount point of
 // its own that the caller has made.
+//
+// Every method answers when its ctx ends. What it had begun by then and can't
+// take back at once is undone (a mount) or goes on (the rest) behind it, and the
+// next call for the directory waits for that.
 type Mounter interface {
 	// Mount mounts the union on dir. After an error nothing is mounted there.
 	Mount(ctx context.Context, dir string, o *layer.Options) error

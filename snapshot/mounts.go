@@ -176,7 +176,11 @@ func (s *Snapshotter) fsName(id string) string { return "plyfs:" + s.mountPoint(
 
 // ensure has the union of r mounted.
 func (s *Snapshotter) ensure(ctx context.Context, r *record) error {
-	defer s.ids.lock(r.ID)()
+	unlock, err := s.ids.lock(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return s.ensureLocked(ctx, r)
 }
 
@@ -247,7 +251,11 @@ func (s *Snapshotter) pointThere(id string) bool {
 
 // release undoes the mount of a snapshot that needs none any more.
 func (s *Snapshotter) release(ctx context.Context, id string) error {
-	defer s.ids.lock(id)()
+	unlock, err := s.ids.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return s.releaseLocked(ctx, id)
 }
 

@@ -15,9 +15,20 @@ import (
 // once; the space comes back in the background, and before the next Cleanup
 // returns.
 func (s *Snapshotter) Remove(ctx context.Context, key string) error {
-	var id string
+	id, err := s.forget(ctx, key)
+	if err != nil {
+		return err
+	}
+	fail.Point("remove.done")
+	s.tidy(ctx, key, id)
+	return nil
+}
+
+// forget deletes the record of a snapshot and moves its directory to the trash:
+// both or none.
+func (s *Snapshotter) forget(ctx context.Context, key string) (id string, err error) {
 	moved := false
-	err := s.tx(ctx, true, func(ctx context.Context) (err error) {
+	err = s.tx(ctx, true, func(ctx context.Context) (err error) {
 		if id, _, err = storage.Remove(ctx, key); err != nil {
 			return err
 		}
@@ -37,27 +48,39 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 		if moved {
 			err = errors.Join(err, os.Rename(s.trashed(id), s.snapshot(id)))
 		}
-		return fmt.Errorf("cannot remove snapshot %s: %w", key, err)
+		return "", fmt.Errorf("cannot remove snapshot %s: %w", key, err)
 	}
-	fail.Point("remove.done")
+	return id, nil
+}
+
+// tidy undoes the mount of a snapshot that is removed, and has its space come
+// back. The mount goes before the answer: whoever makes the same snapshot anew
+// has it on another directory, but nobody shall find it by the old one. When
+// nobody waits for that any more it goes in the background.
+func (s *Snapshotter) tidy(ctx context.Context, key, id string) {
 	s.usages.drop(id)
-	// The mount goes before the answer: whoever makes the same snapshot anew
-	// has it on another directory, but nobody shall find it by the old one.
-	if err := s.release(ctx, id); err != nil {
-		s.log.Warn("mount of a removed snapshot stays until the next start or Cleanup", "snapshot", key, "error", err)
-	}
+	err := s.release(ctx, id)
 	fail.Point("remove.released")
 	s.background(func() {
+		if err != nil && ctx.Err() != nil {
+			err = s.release(s.ctx, id)
+		}
+		if err != nil && s.ctx.Err() == nil {
+			s.log.Warn("mount of a removed snapshot stays until the next start or Cleanup", "snapshot", key, "error", err)
+		}
 		if err := s.emptyTrash(s.ctx); err != nil && s.ctx.Err() == nil {
 			s.log.Warn("the space of a removed snapshot is not free yet", "snapshot", key, "error", err)
 		}
 	})
-	return nil
 }
 
 // Cleanup gives the space of everything back that no record owns.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
-	return errors.Join(s.collectOrphans(ctx), s.emptyTrash(ctx))
+	err := s.collectOrphans(ctx)
+	if e := ctx.Err(); e != nil {
+		return fmt.Errorf("cleanup: %w", e)
+	}
+	return errors.Join(err, s.emptyTrash(ctx))
 }
 
 // collectOrphans moves directories without a record to the trash, and undoes
@@ -78,6 +101,9 @@ func (s *Snapshotter) collectOrphans(ctx context.Context) error {
 			if _, ok := ids[name]; ok || strings.HasPrefix(name, "new-") {
 				continue
 			}
+			if err := ctx.Err(); err != nil {
+				return err // those that were moved are nobody's there, too
+			}
 			if err := os.Rename(s.snapshot(name), s.trashed(name)); err != nil {
 				return err
 			}
@@ -96,6 +122,9 @@ func (s *Snapshotter) collectOrphans(ctx context.Context) error {
 	})
 	fail.Point("cleanup.collected")
 	for _, id := range orphans {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		err = errors.Join(err, s.release(ctx, id))
 	}
 	return err
@@ -131,8 +160,11 @@ func (s *Snapshotter) emptyTrash(ctx context.Context) error {
 		if _, ok := ids[name]; ok {
 			continue
 		}
-		err = errors.Join(err, deleteTree(s.trashed(name)))
+		err = errors.Join(err, deleteTree(ctx, s.trashed(name)))
 		fail.Point("trash.tree")
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return err
 }

@@ -151,7 +151,11 @@ func (s *Snapshotter) replace(id, key string) error {
 	if r.ID != id || s.form(&r) != formUnion {
 		return s.release(s.ctx, id)
 	}
-	defer s.ids.lock(id)()
+	unlock, err := s.ids.lock(s.ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if !s.pointThere(id) {
 		return nil // released meanwhile
 	}

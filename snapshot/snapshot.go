@@ -48,6 +48,8 @@ type Snapshotter struct {
 	damage  error         // what was found; set before checked is closed
 
 	usages usageCache
+	writer chan struct{} // one at a time has a transaction that writes
+	pages  int64         // of the metadata's file that have their place on the disk, in bytes; protected by writer
 	bins   chan struct{} // one at a time empties the trash
 
 	ctx  context.Context // of the background jobs
@@ -73,7 +75,7 @@ func New(c Config) (*Snapshotter, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshotter{paths: p, c: c, log: c.Log, bins: make(chan struct{}, 1), checked: make(chan struct{})}
+	s := &Snapshotter{paths: p, c: c, log: c.Log, writer: make(chan struct{}, 1), bins: make(chan struct{}, 1), checked: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -149,35 +151,36 @@ func (s *Snapshotter) background(job func()) {
 
 // keyedLocks is a lock for each name.
 type keyedLocks struct {
-	mu sync.Mutex
-	m  map[string]*keyedLock
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when the lock is free
 }
 
-type keyedLock struct {
-	sync.Mutex
-	users int // protected by keyedLocks.mu
-}
-
-// lock takes the lock of a name and gives the function that lets go of it.
-func (k *keyedLocks) lock(name string) (unlock func()) {
-	k.mu.Lock()
-	if k.m == nil {
-		k.m = map[string]*keyedLock{}
-	}
-	l := k.m[name]
-	if l == nil {
-		l = new(keyedLock)
-		k.m[name] = l
-	}
-	l.users++
-	k.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
+// lock takes the lock of a name and gives the function that lets go of it. It
+// waits as long as ctx goes on: a mount may take its time.
+func (k *keyedLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
+	for {
 		k.mu.Lock()
-		if l.users--; l.users == 0 {
-			delete(k.m, name)
+		if k.held == nil {
+			k.held = map[string]chan struct{}{}
+		}
+		other := k.held[name]
+		if other == nil {
+			break
 		}
 		k.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
+	mine := make(chan struct{})
+	k.held[name] = mine
+	k.mu.Unlock()
+	return func() {
+		k.mu.Lock()
+		delete(k.held, name)
+		k.mu.Unlock()
+		close(mine)
+	}, nil
 }

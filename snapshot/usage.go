@@ -58,7 +58,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, e
 		return err
 	})
 	if err != nil {
-		return snapshots.Usage{}, err
+		return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", key, err)
 	}
 	switch {
 	case info.Kind == snapshots.KindView:

@@ -23,6 +23,7 @@
 //
 // Lock order:
 //
+//	Pool.turns             one thing at a time for a directory, see alone
 //	Pool.starting          the making of a server process
 //	  Pool.mu              the set of servers, and where each directory is served; no call under it
 //	quickConn.mu           one request at a time on the connection that stays

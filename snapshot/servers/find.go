@@ -115,7 +115,7 @@ func (f *finding) still() (sockets []string) {
 
 // mute says that the mount on dir is that of a server that lives and hasn't
 // told us what it serves: then it must not be replaced.
-func (f *finding) mute(dir string) error {
+func (f *finding) mute(ctx context.Context, dir string) error {
 	if len(f.still()) == 0 {
 		return nil
 	}
@@ -123,11 +123,14 @@ func (f *finding) mute(dir string) error {
 		ours := i.FSType == "fuse.plyfs" && i.Mountpoint == dir
 		return !ours, ours
 	})
-	if err != nil || len(found) == 0 || f.dead(dir) {
+	if err != nil || len(found) == 0 || f.dead(ctx, dir) {
 		return err
 	}
 	// One that goes on again is about to tell.
 	for end := time.Now().Add(again); time.Now().Before(end); time.Sleep(again / 50) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if len(f.still()) == 0 {
 			return nil
 		}
@@ -144,7 +147,7 @@ func (f *finding) mute(dir string) error {
 
 // dead says whether the mount on dir has lost its server. Whoever asks one that
 // is stopped waits until it goes on, so there is one question at a time.
-func (f *finding) dead(dir string) bool {
+func (f *finding) dead(ctx context.Context, dir string) bool {
 	f.mu.Lock()
 	asked := f.probes[dir]
 	if asked == nil {
@@ -163,6 +166,8 @@ func (f *finding) dead(dir string) bool {
 	select {
 	case <-asked.done:
 		return asked.dead
+	case <-ctx.Done():
+		return false
 	case <-time.After(glance - time.Since(asked.since)):
 		return false
 	}

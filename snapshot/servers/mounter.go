@@ -15,9 +15,22 @@ import (
 
 var _ snapshot.Mounter = (*Pool)(nil)
 
-// Mount has a server process mount the union on dir.
+// Mount has a server process mount the union on dir. A mount that is made after
+// the end of ctx is undone.
 func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
-	s, err := p.awake(ctx)
+	if err := p.found.wait(ctx); err != nil {
+		return err
+	}
+	on := context.WithoutCancel(ctx)
+	return p.alone(ctx, dir, func() error { return p.mount(on, dir, o) }, func(err error) {
+		if err == nil {
+			_ = p.unmount(on, dir) // else it is as one that somebody holds
+		}
+	})
+}
+
+func (p *Pool) mount(ctx context.Context, dir string, o *layer.Options) error {
+	s, err := p.awake()
 	if err != nil {
 		return err
 	}
@@ -45,10 +58,7 @@ func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
 
 // awake gives a server for another mount that isn't stopped, and counts the
 // mount in.
-func (p *Pool) awake(ctx context.Context) (*peer, error) {
-	if err := p.found.wait(ctx); err != nil {
-		return nil, err
-	}
+func (p *Pool) awake() (*peer, error) {
 	for {
 		s, err := p.room()
 		if err != nil {
@@ -97,11 +107,17 @@ func (p *Pool) slowly(ctx context.Context, s *peer, q Request) (Response, error)
 // has let go.
 const lingering = 5 * time.Second
 
-// Unmount detaches whatever is mounted on dir.
+// Unmount detaches whatever is mounted on dir. The next call for dir waits for
+// what one is still at whose ctx has ended.
 func (p *Pool) Unmount(ctx context.Context, dir string) error {
 	if err := p.found.wait(ctx); err != nil {
 		return err
 	}
+	on := context.WithoutCancel(ctx)
+	return p.alone(ctx, dir, func() error { return p.unmount(on, dir) }, func(error) {})
+}
+
+func (p *Pool) unmount(ctx context.Context, dir string) error {
 	if err := detach(dir); err != nil {
 		return err
 	}
@@ -120,7 +136,7 @@ func (p *Pool) Unmount(ctx context.Context, dir string) error {
 		return nil
 	}
 	_, err := p.slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
-	if err != nil && !isServer(err) && !p.has(s) && ctx.Err() == nil {
+	if err != nil && !isServer(err) && !p.has(s) {
 		return nil // the server is gone: so are its layers
 	}
 	return err
@@ -158,7 +174,7 @@ func (p *Pool) Served(ctx context.Context) (map[string]bool, error) {
 		return nil, err
 	}
 	for _, s := range p.all() {
-		r, err := s.quick.ask(Request{Op: OpList})
+		r, err := s.quick.askFor(ctx, Request{Op: OpList})
 		if p.hangs(s, err) {
 			r.Dirs = p.of(s)
 		} else if err != nil {
@@ -189,11 +205,11 @@ func (p *Pool) Serves(ctx context.Context, dir string) (bool, error) {
 	if err := p.found.wait(ctx); err != nil {
 		return false, err
 	}
-	s, err := p.serverOf(dir)
+	s, err := p.serverOf(ctx, dir)
 	if s == nil {
 		return false, err
 	}
-	r, err := s.quick.ask(Request{Op: OpServes, Dir: dir})
+	r, err := s.quick.askFor(ctx, Request{Op: OpServes, Dir: dir})
 	if isServer(err) { // from before the word
 		all, err := p.Served(ctx)
 		return all[dir], err
@@ -232,11 +248,11 @@ func (p *Pool) has(s *peer) bool {
 
 // serverOf is the server of dir, nil when there is none. An error says that
 // there is one and which is not known.
-func (p *Pool) serverOf(dir string) (*peer, error) {
+func (p *Pool) serverOf(ctx context.Context, dir string) (*peer, error) {
 	if s := p.at(dir); s != nil {
 		return s, nil
 	}
-	err := p.found.mute(dir)
+	err := p.found.mute(ctx, dir)
 	return p.at(dir), err // a server is known before it isn't silent any more
 }
 

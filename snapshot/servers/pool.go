@@ -29,8 +29,9 @@ type Pool struct {
 	starting sync.Mutex
 
 	mu      sync.Mutex
-	servers map[string]*peer // by socket
-	where   map[string]place // by mount point
+	servers map[string]*peer         // by socket
+	where   map[string]place         // by mount point
+	turns   map[string]chan struct{} // what runs alone, see alone; closed at its end
 	closed  bool
 }
 
@@ -84,6 +85,7 @@ func NewPool(c Config) (*Pool, error) {
 		silence: c.Silent,
 		servers: map[string]*peer{},
 		where:   map[string]place{},
+		turns:   map[string]chan struct{}{},
 	}
 	p.start = func(l *os.File) (int, error) { return startServer(c, l) }
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {

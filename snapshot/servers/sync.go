@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,42 +21,59 @@ import (
 // layer that the kernel holds. One that is still to be copied up is among them
 // by then: syncfs does wait for the times that the kernel sends behind the data,
 // and they wait for the copy-up.
+//
+// Nobody can be torn from a system call that waits for a server. Who gives up
+// leaves it to itself; the error that it finds is for the next call.
 func (p *Pool) Sync(ctx context.Context, dir string) error {
 	if err := p.found.wait(ctx); err != nil {
 		return err
 	}
-	s, err := p.serverOf(dir)
+	s, err := p.serverOf(ctx, dir)
 	if s == nil {
 		return err
 	}
-	if _, err := s.quick.ask(Request{Op: OpHello}); p.hangs(s, err) {
-		return errStopped(s) // nobody could be torn from a call that waits for it
+	if _, err := s.quick.askFor(ctx, Request{Op: OpHello}); p.hangs(s, err) {
+		return errStopped(s)
 	}
+	err = p.alone(ctx, "sync of "+dir, func() error { return p.sync(ctx, s, dir) }, func(err error) {
+		if err != nil && !errors.Is(err, ctx.Err()) {
+			p.mu.Lock()
+			p.failedLocked(dir, err)
+			p.mu.Unlock()
+		}
+	})
+	if err != nil {
+		err = fmt.Errorf("sync of the mount on %s: %w", dir, err)
+	}
+	return err
+}
+
+func (p *Pool) sync(ctx context.Context, s *peer, dir string) error {
 	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
+		return err
 	}
 	defer unix.Close(root)
-	err = unix.Syncfs(root)
-	if earlier := p.failure(dir); err == nil {
-		err = earlier
-	}
-	if err != nil {
-		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
+	failed := unix.Syncfs(root)
+	if earlier := p.failure(dir); failed == nil {
+		failed = earlier
 	}
 	r, err := p.slowly(ctx, s, Request{Op: OpFiles, Dir: dir})
 	if err != nil {
-		return fmt.Errorf("sync of the mount on %s: %w", dir, err)
+		return cmp.Or(failed, err)
 	}
+	// The kernel keeps an error for each file as well. All are taken, lest one
+	// is told again when all has been written anew.
+	named := false
 	for _, name := range r.Files {
 		if err := ctx.Err(); err != nil {
-			return err
+			return cmp.Or(failed, err)
 		}
-		if err := flush(root, string(name)); err != nil {
-			return fmt.Errorf("sync of the mount on %s: %s: %w", dir, name, err)
+		if err := flush(root, string(name)); err != nil && !named {
+			failed, named = fmt.Errorf("%s: %w", name, err), true
 		}
 	}
-	return nil
+	return failed
 }
 
 // flush waits until what was written to a file is with the server.
@@ -102,10 +120,8 @@ func (p *Pool) push(ctx context.Context, dir string) error {
 		p.mu.Lock()
 		if now := p.where[dir]; now.pushing == done {
 			now.pushing = nil
-			if now.failed == nil {
-				now.failed = err
-			}
 			p.where[dir] = now
+			p.failedLocked(dir, err)
 		}
 		p.mu.Unlock()
 		done <- err
@@ -122,6 +138,15 @@ func (p *Pool) push(ctx context.Context, dir string) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// failedLocked keeps an error that nobody was told who needs it. Precondition:
+// p.mu is held.
+func (p *Pool) failedLocked(dir string, err error) {
+	if now, ok := p.where[dir]; ok && now.failed == nil {
+		now.failed = err
+		p.where[dir] = now
+	}
 }
 
 // failure is the error that a push has taken from the kernel since the last call.
@@ -158,9 +183,9 @@ func (p *Pool) Usage(ctx context.Context, dir string) (snapshot.Usage, bool, err
 	if ok {
 		return snapshot.Usage{Bytes: bytes, Inodes: inodes}, known, nil
 	}
-	r, err := s.quick.ask(Request{Op: OpUsage, Dir: dir})
+	r, err := s.quick.askFor(ctx, Request{Op: OpUsage, Dir: dir})
 	if err != nil {
-		return snapshot.Usage{}, false, nil // it is ending: nobody has counted
+		return snapshot.Usage{}, false, ctx.Err() // it is ending: nobody has counted
 	}
 	return snapshot.Usage{Bytes: r.Bytes, Inodes: r.Inodes}, r.OK, nil
 }

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +36,8 @@ type Request struct {
 }
 
 type Response struct {
-	Err string `json:",omitempty"`
+	Err   string        `json:",omitempty"`
+	Errno syscall.Errno `json:",omitempty"` // what Err comes from, 0 when it is nothing of the kernel's
 
 	Version string            `json:",omitempty"`
 	PID     int               `json:",omitempty"`
@@ -76,9 +79,19 @@ func dial(path string) (*conn, error) {
 
 // errServer is an answer that says what could not be done; every other error
 // of ask is one of the connection.
-type errServer string
+type errServer struct {
+	text  string
+	errno syscall.Errno
+}
 
-func (e errServer) Error() string { return string(e) }
+func (e errServer) Error() string { return e.text }
+
+func (e errServer) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
+}
 
 func (c *conn) ask(q Request) (r Response, err error) {
 	c.mu.Lock()
@@ -87,7 +100,7 @@ func (c *conn) ask(q Request) (r Response, err error) {
 		err = c.dec.Decode(&r)
 	}
 	if err == nil && r.Err != "" {
-		err = errServer(r.Err)
+		err = errServer{r.Err, r.Errno}
 	}
 	return r, err
 }
@@ -148,6 +161,26 @@ func (q *quickConn) ask(r Request) (Response, error) {
 		q.hangsLocked()
 	}
 	return a, err
+}
+
+// askFor is ask for somebody who waits as long as ctx goes on.
+func (q *quickConn) askFor(ctx context.Context, r Request) (a Response, err error) {
+	if ctx.Done() == nil {
+		return q.ask(r)
+	}
+	done := make(chan struct{})
+	var late Response
+	var lateErr error
+	go func() {
+		late, lateErr = q.ask(r)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return late, lateErr
+	case <-ctx.Done():
+		return Response{}, ctx.Err()
+	}
 }
 
 // hangsLocked waits in the background until the server is back. Precondition:

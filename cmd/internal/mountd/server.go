@@ -119,6 +119,7 @@ func (s *server) converse(c net.Conn) {
 		r, err := s.answer(&q)
 		if err != nil {
 			r.Err = err.Error()
+			_ = errors.As(err, &r.Errno)
 		}
 		if q.Op == servers.OpTable {
 			err = s.table.Pass(c, r)
