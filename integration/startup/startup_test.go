@@ -166,7 +166,7 @@ var heavy = []string{
 
 // foreign are the modules that were found cheap enough.
 var foreign = []string{
-	"golang.org/x/sys/", "github.com/moby/sys/user", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/",
+	"golang.org/x/sys/", "github.com/moby/sys/user", "github.com/moby/sys/mountinfo", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/",
 	"github.com/BurntSushi/toml", "github.com/rogpeppe/go-internal/diff",
 }
 
