@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serverOf finds the process that has the mount point as its last argument.
+// serverOf finds the process that has the mount point as its last argument. The
+// keeper of a mount has it as well, and serves nothing.
 func serverOf(mnt string) (pid int, err error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -20,7 +21,7 @@ func serverOf(mnt string) (pid int, err error) {
 	for _, dir := range dirs {
 		cmdline, err := os.ReadFile(dir + "/cmdline")
 		args := strings.Split(string(cmdline), "\x00")
-		if err == nil && len(args) > 2 && args[len(args)-2] == mnt {
+		if err == nil && len(args) > 2 && args[len(args)-2] == mnt && !strings.HasPrefix(args[0], "plyfs-keeper") {
 			return strconv.Atoi(filepath.Base(dir))
 		}
 	}
