@@ -70,21 +70,18 @@ func (t *intents) dropLocked(in *intent) {
 	t.free = append(t.free, in)
 }
 
-// slotLocked is a free slot. When all are taken the oldest that is done goes: its
-// answer is long given.
+// slotLocked is a free slot. When all are taken one goes that is done, and so old
+// that its answer is long given: at least half of all are of that age.
 func (t *intents) slotLocked() *intent {
-	if len(t.free) == 0 {
-		var oldest *intent
-		for i := range t.slots {
-			in := &t.slots[i]
-			if in.state == intentDone && (oldest == nil || in.seq < oldest.seq) {
-				oldest = in
-			}
-		}
-		if oldest == nil {
+	for n := 0; len(t.free) == 0; n++ {
+		if n == len(t.slots) {
 			return &intent{} // a thousand at once: this one isn't kept
 		}
-		t.dropLocked(oldest)
+		in := &t.slots[t.hand]
+		t.hand = (t.hand + 1) % len(t.slots)
+		if in.state == intentDone && in.seq+intentSlots/2 <= t.seq {
+			t.dropLocked(in)
+		}
 	}
 	n := len(t.free) - 1
 	slot := t.free[n]

@@ -163,6 +163,7 @@ type intents struct {
 	of   map[node.ID]*intent // protected by mu: the last one in a directory
 	free []*intent           // protected by mu
 	seq  uint64              // protected by mu
+	hand int                 // protected by mu: where the search for an old one goes on
 }
 
 func (t *intents) init(s shared) {
