@@ -196,7 +196,7 @@ func (h *daemonHost) logFile(name string) (io.Writer, error) {
 
 // layersOpen closes what the caller had open and not marked close-on-exec; a
 // layer may have been named by such a descriptor (/proc/self/fd/5).
-func (h *daemonHost) layersOpen() { closeInherited() }
+func (h *daemonHost) layersOpen() { keeper.CloseInherited() }
 
 // ready lets go of all that we had from the parent. podman waits until nobody
 // holds its pipe: that is why standard error has to go before the answer.

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/sys"
@@ -189,24 +187,5 @@ func logCounts(server *fusefs.Server, logger *log.Logger) {
 	slices.Sort(names)
 	for _, n := range names {
 		logger.Printf("%s %d", n, counts[n])
-	}
-}
-
-// closeInherited closes what the caller of this program left open. Only what
-// survived the exec can be it: everything that Go opens is close-on-exec.
-func closeInherited() {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		var fd int
-		if _, err := fmt.Sscan(e.Name(), &fd); err != nil || fd <= 2 {
-			continue
-		}
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err == nil && flags&unix.FD_CLOEXEC == 0 {
-			unix.Close(fd)
-		}
 	}
 }

@@ -42,9 +42,6 @@ const (
 	flightSeats    = 128
 	flightSuspects = 64
 
-	// FlightTaken is where the count of requests lies in the page.
-	FlightTaken = 8
-
 	// resent is the bit that the kernel sets in the number of a request that
 	// it sends again.
 	resent = 1 << 63
@@ -58,6 +55,13 @@ const (
 	WeightCrash  = 4
 	WeightKilled = 1
 	poisonous    = 2 * WeightCrash
+)
+
+// The places in the page that a keeper reads.
+const (
+	FlightTaken = unsafe.Offsetof(flightPage{}.taken)
+	FlightSeats = unsafe.Offsetof(flightPage{}.seats)
+	SeatCount   = flightSeats
 )
 
 // NewFlight makes the memory for a new mount.

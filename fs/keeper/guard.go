@@ -44,8 +44,8 @@ func (k *keeper) look() {
 
 // inHand says whether the server is handling a request.
 func (k *keeper) inHand() bool {
-	var seats [128 * 8]byte
-	n, err := unix.Pread(k.get("flight", -1), seats[:], 64)
+	var seats [SeatCount * 8]byte
+	n, err := unix.Pread(k.get("flight", -1), seats[:], FlightSeats)
 	if err != nil {
 		return false
 	}
@@ -169,14 +169,4 @@ func (k *keeper) abort() {
 func abortByControl(dev string) error {
 	_, minor, _ := strings.Cut(dev, ":")
 	return os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
-}
-
-// AbortByForce aborts the connection of the mount on dir: root of the user
-// namespace that the mount belongs to may. The mount stays when it is in use.
-func AbortByForce(dir string) error {
-	err := unix.Unmount(dir, unix.MNT_FORCE|unix.UMOUNT_NOFOLLOW)
-	if err == unix.EBUSY {
-		return nil // the requests were aborted all the same
-	}
-	return err
 }

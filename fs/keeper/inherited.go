@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closeInherited lets go of what the caller had open: the first server needs it
-// for a while, the keeper doesn't.
-func closeInherited() {
+// CloseInherited closes what the caller of this program left open: only what
+// survived the exec can be it, as everything that Go opens is close-on-exec. The
+// first server needs that for a while, the keeper doesn't.
+func CloseInherited() {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return

@@ -23,6 +23,18 @@ const (
 	period  = time.Minute
 )
 
+// What the keeper knows of package fusefs' record of requests, which it doesn't
+// import: where the count of those that were begun lies, and the places of those in
+// hand; and what a death weighs against those. A test of cmd/plyfs compares.
+const (
+	FlightTaken = 8
+	FlightSeats = 64
+	SeatCount   = 128
+
+	WeightCrash  = 4
+	WeightKilled = 1
+)
+
 // hangEnv is how many seconds requests may wait while none is begun.
 const hangEnv = "PLYFS_HANG"
 
@@ -92,7 +104,7 @@ func run(fdText string) int {
 		return 1
 	}
 	unix.Close(first)
-	closeInherited()
+	CloseInherited()
 	// A failpoint is for the first server.
 	for i, e := range k.env {
 		if strings.HasPrefix(e, "PLYFS_FAIL=") {
@@ -183,7 +195,7 @@ func (k *keeper) get(name string, none int) int {
 // count is how many requests servers have begun.
 func (k *keeper) count() uint64 {
 	var p [8]byte
-	n, err := unix.Pread(k.get("flight", -1), p[:], 8)
+	n, err := unix.Pread(k.get("flight", -1), p[:], FlightTaken)
 	if err != nil || n != 8 {
 		return 0
 	}
@@ -292,9 +304,9 @@ func (k *keeper) ended() (code int, over bool) {
 		}
 		return 128 + int(status.Signal()), true
 	}
-	weight := uint64(4)
+	weight := uint64(WeightCrash)
 	if status.Signaled() && status.Signal() == syscall.SIGKILL && k.count() != k.begun {
-		weight = 1 // from outside, and it had been at work
+		weight = WeightKilled // from outside, and it had been at work
 	} else if k.crashed() {
 		k.abort()
 		return 1, true
