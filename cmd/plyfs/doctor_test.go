@@ -45,9 +45,8 @@ func TestProbe(t *testing.T) {
 
 // TestBlocked: what forbids user namespaces is named.
 func TestBlocked(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: it sets a limit in a namespace of its own")
-	}
+	require.Root(t) // it sets a limit in a namespace of its own
+	require.Tool(t, "unshare")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
