@@ -149,7 +149,17 @@ func (b *box) commit(point string, n int) (passed map[string]int) {
 // TestKilledEverywhere kills a commit to the host at every step of it: each object is the
 // old one or the new one (a directory may have the names and not yet the mode), and the next commit
 // makes an end, without a conflict and without leaving a temporary.
-func TestKilledEverywhere(t *testing.T) {
+func TestKilledEverywhere(t *testing.T) { killEverywhere(t, 2) }
+
+// TestKilledSoak does it at every passing of every step.
+func TestKilledSoak(t *testing.T) {
+	if os.Getenv("PLYFS_SOAK") == "" {
+		t.Skip("only with PLYFS_SOAK=1h or the like")
+	}
+	killEverywhere(t, 1000)
+}
+
+func killEverywhere(t *testing.T, most int) {
 	b := everything(t)
 	before := b.tree()
 	passed := b.commit("", 0)
@@ -160,10 +170,7 @@ func TestKilledEverywhere(t *testing.T) {
 		if !strings.HasPrefix(point, "sandbox.") {
 			continue
 		}
-		if os.Getenv("PLYFS_SOAK") == "" {
-			n = min(n, 2)
-		}
-		for i := 1; i <= n; i++ {
+		for i := 1; i <= min(n, most); i++ {
 			b := everything(t)
 			b.commit(point, i)
 			kills++

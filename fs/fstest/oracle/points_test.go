@@ -30,12 +30,24 @@ func TestEachPointInUserNS(t *testing.T) {
 	}
 }
 
-// eachPoint kills at the first passings of each failpoint of each script; in the
-// soak at all of them.
-func eachPoint(t *testing.T, mode *Mode, most int) (died map[string]bool) {
-	if os.Getenv("PLYFS_SOAK") != "" {
-		most = 1000
+// TestEachPointSoak kills it at each passing of each.
+func TestEachPointSoak(t *testing.T) {
+	soak(t)
+	if nsbox.Enter(t, nsbox.Mounts) {
+		eachPoint(t, RootMode(), 1000)
 	}
+}
+
+// TestEachPointSoakInUserNS is the same without rights.
+func TestEachPointSoakInUserNS(t *testing.T) {
+	soak(t)
+	if nsbox.Enter(t, nsbox.User) {
+		eachPoint(t, UserMode(), 1000)
+	}
+}
+
+// eachPoint kills at the first passings of each failpoint of each script.
+func eachPoint(t *testing.T, mode *Mode, most int) (died map[string]bool) {
 	if err := TakeThread(); err != nil {
 		t.Fatal(err)
 	}
