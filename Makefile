@@ -47,6 +47,9 @@ build: ## static binaries in bin/
 demo: build ## a union, a copy of this machine that is thrown away, a container with limits: step by step
 	@integration/demo/demo.sh bin/plyfs
 
+cast: build ## the picture of the README: types a session into a real shell; docs/cast.svg
+	@$(GO) run ./integration/cast -write docs/cast.svg
+
 setup: ## packages, /dev/fuse and the user that the tests need (as root; else says what is missing)
 	@integration/setup/setup.sh
 
@@ -130,4 +133,4 @@ install: build man ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build man demo setup test test-vm test-arch dist deb test-dist lint bench bench-quick bench-snapshotter bench-index bench-start soak fuzz install clean
+.PHONY: help build man demo cast setup test test-vm test-arch dist deb test-dist lint bench bench-quick bench-snapshotter bench-index bench-start soak fuzz install clean
