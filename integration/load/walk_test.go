@@ -15,7 +15,7 @@ import (
 
 // TestWalk walks a layer of many files: what the server remembers of each is
 // bounded.
-func TestWalk(t *testing.T) { walk(t, 40_000) }
+func TestWalk(t *testing.T) { walk(t, 20_000) }
 
 // TestWalkSoak walks one of five million, or PLYFS_FILES.
 func TestWalkSoak(t *testing.T) {

@@ -57,7 +57,11 @@ func (w *World) RunCrash(t *rapid.T) {
 
 // crashStep plays an operation on both sides.
 func (s *sequence) crashStep(o Op, fail func() string) {
-	before := s.picture(s.k)
+	before := s.seen
+	if before == nil {
+		before = s.picture(s.k)
+	}
+	s.seen = nil
 	k := s.k.Play(&o)
 	if k.Errno == "EXDEV" && o.Kind == opRename {
 		return
@@ -71,6 +75,7 @@ func (s *sequence) crashStep(o Op, fail func() string) {
 	}
 	r := s.subjectCrashing(&o)
 	if killed := stop(); !killed && !s.p.dead() {
+		s.seen = after
 		s.agree(&o, k, r)
 		return
 	}
