@@ -227,11 +227,7 @@ func awaitOrder(monitor peer) (*order, error) {
 		}
 		unix.Close(fd)
 	}
-	o, err := readOrder()
-	if err == nil {
-		_, _, err = monitor.receive() // our ids are mapped
-	}
-	return o, err
+	return readOrder()
 }
 
 // stageEnv has what the Go runtime reads; nothing else reaches the server. Until
