@@ -193,7 +193,7 @@ func (s *sequence) torn(o *Op, before, after *treedump.Tree) treedump.Ignore {
 		if n == nil {
 			n = b
 		}
-		mine := n.Path == o.Path || n.Path == o.To
+		mine := n.Path == o.Path || n.Path == o.To || a != nil && (sameFile(before, o.Path, a) || sameFile(after, o.Path, a))
 		switch {
 		case field == "mtime" && (n.Type == unix.S_IFDIR || mine):
 			return true
@@ -208,6 +208,13 @@ func (s *sequence) torn(o *Op, before, after *treedump.Tree) treedump.Ignore {
 		}
 		return false
 	}
+}
+
+// sameFile says that the node is what the path names in the tree, by another name
+// perhaps.
+func sameFile(tree *treedump.Tree, path string, n *treedump.Node) bool {
+	f := tree.Nodes[path]
+	return f != nil && f.Type == unix.S_IFREG && n.Type == unix.S_IFREG && f.Ino == n.Ino
 }
 
 // sameToKernel looks at the upper with the kernel's overlayfs, between two
