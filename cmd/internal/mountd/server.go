@@ -202,10 +202,12 @@ func (s *server) counts() (sum map[string]uint64, copied int64) {
 	s.mu.Unlock()
 	sum = map[string]uint64{}
 	for _, m := range all {
-		m.using(func() { copied += m.tree.CopiedUp() })
-		for k, n := range m.server.Counts() {
-			sum[k] += n
-		}
+		m.using(func() {
+			copied += m.tree.CopiedUp()
+			for k, n := range m.server.Counts() {
+				sum[k] += n
+			}
+		})
 	}
 	return sum, copied
 }
