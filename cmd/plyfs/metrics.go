@@ -189,10 +189,10 @@ func writeMetrics(out io.Writer, list []*subject) error {
 	w := bufio.NewWriter(out)
 	snaps := make([]*meter.Snapshot, len(list))
 	for i, s := range list {
-		if err := s.Watch(metricsLease); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
 		snaps[i] = s.Snapshot()
+		if err := s.Watch(metricsLease); err != nil && s.gone() == nil {
+			tell([]string{fmt.Sprintf("the requests of %s can't be timed: %v", s.name, err)})
+		}
 	}
 	for _, f := range metricFamilies {
 		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", f.name, f.help, f.name, f.kind)

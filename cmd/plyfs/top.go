@@ -139,7 +139,7 @@ func (o *topOptions) busiest() error {
 			w, err := watch([]*subject{s})
 			if err != nil {
 				_ = s.Close()
-				return nil, err
+				continue // it has just ended
 			}
 			known[key] = w[0]
 		}

@@ -1,7 +1,9 @@
 package meter
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +15,8 @@ const lease = 5 * time.Second
 // Watch has the server time its requests for as long as d from now on (0: some
 // seconds). It is to be called again before that is over.
 func (m *Meter) Watch(d time.Duration) error {
-	if m.watched.Load() == 0 {
-		if err := m.reserve(frontSize, timesSize); err != nil {
-			return err
-		}
+	if err := m.reserve(0, frontSize, timesSize); err != nil {
+		return err
 	}
 	if d == 0 {
 		d = lease
@@ -25,11 +25,27 @@ func (m *Meter) Watch(d time.Duration) error {
 	return nil
 }
 
-// reserve takes the memory for a part that the server is to write.
-func (m *Meter) reserve(off, n int64) error {
-	if err := unix.Fallocate(m.FD(), 0, off, n); err != nil {
+// reserve takes the memory for a part that the server is to write, once.
+func (m *Meter) reserve(part int, off, n int64) error {
+	if m.reserved[part] {
+		return nil
+	}
+	f := m.file
+	if f == nil {
+		var err error
+		if f, err = os.OpenFile(m.path, os.O_RDWR, 0); err != nil {
+			return fmt.Errorf("its server has ended: %w", err)
+		}
+		defer f.Close()
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil || uint64(st.Dev) != m.dev || st.Ino != m.ino {
+			return errors.New("its server has ended")
+		}
+	}
+	if err := unix.Fallocate(int(f.Fd()), 0, off, n); err != nil {
 		return fmt.Errorf("no memory to look at the mount: %w", err)
 	}
+	m.reserved[part] = true
 	return nil
 }
 

@@ -86,8 +86,13 @@ type Meter struct {
 	times  *[Places]Times // nil: nobody can look
 	ring   *[Slots]Slot   // so is this
 
-	file *os.File
+	file *os.File // nil of who looks: nobody is to find it in his descriptors
 	mem  []byte
+
+	// Of who looks: where it was found, and what was.
+	path     string
+	dev, ino uint64
+	reserved [2]bool // Times, ring
 }
 
 // Private is a meter that only this process reads: its counts.
@@ -151,11 +156,13 @@ func Open(path string) (*Meter, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	m, err := mapped(f, false)
 	if err != nil {
-		_ = f.Close()
+		return nil, err
 	}
-	return m, err
+	m.file, m.path = nil, path
+	return m, nil
 }
 
 // errOther is an error of mapped.
@@ -187,11 +194,14 @@ func mapped(f *os.File, fresh bool) (*Meter, error) {
 		_ = unix.Munmap(mem)
 		return nil, errOther
 	}
-	return &Meter{Head: &l.head, counts: &l.counts, times: &l.times, ring: &l.ring, file: f, mem: mem}, nil
+	return &Meter{
+		Head: &l.head, counts: &l.counts, times: &l.times, ring: &l.ring,
+		file: f, mem: mem, dev: uint64(st.Dev), ino: st.Ino,
+	}, nil
 }
 
 // FD is the descriptor of the memory, which stays the meter's; -1 for a private
-// one.
+// one, and for who looks.
 func (m *Meter) FD() int {
 	if m.file == nil {
 		return -1
@@ -206,5 +216,8 @@ func (m *Meter) Close() error {
 	}
 	err := unix.Munmap(m.mem)
 	m.mem, m.Head, m.counts, m.times, m.ring = nil, nil, nil, nil, nil
-	return errors.Join(err, m.file.Close())
+	if m.file != nil {
+		err = errors.Join(err, m.file.Close())
+	}
+	return err
 }

@@ -84,10 +84,8 @@ func put(room []byte, path string) int {
 // Trace has the server write its requests down for some seconds; it is to be
 // called again before they are over.
 func (m *Meter) Trace() error {
-	if m.traced.Load() == 0 {
-		if err := m.reserve(frontSize+timesSize, size-frontSize-timesSize); err != nil {
-			return err
-		}
+	if err := m.reserve(1, frontSize+timesSize, size-frontSize-timesSize); err != nil {
+		return err
 	}
 	extend(&m.traced, lease)
 	return nil
