@@ -23,7 +23,11 @@ while read -r line; do
 	options+=("--aptopt=$line")
 done < <(apt-config dump 2>/dev/null | grep -E '^Acquire::(https?::Proxy.*|Check-Valid-Until|Check-Date) "[^"]' || true)
 begin=$SECONDS
-mmdebstrap --quiet --variant=minbase --include=git,make,ca-certificates "${options[@]}" bookworm "$root" "${sources[@]}"
+if [[ -n ${PLYFS_FRESH:-} ]]; then # a Debian that is there, to work on this script
+	cp -a "$PLYFS_FRESH" "$root"
+else
+	mmdebstrap --quiet --variant=minbase --include=git,make,ca-certificates "${options[@]}" bookworm "$root" "${sources[@]}"
+fi
 echo "test-fresh: a Debian of $(du -sm "$root" | cut -f1) MB after $((SECONDS - begin)) s"
 
 git clone --quiet --bare . "$root/plyfs.git"
@@ -35,7 +39,13 @@ modules=$(go env GOMODCACHE)/cache/download
 [[ -d $modules ]] || modules=
 export GOROOT_HERE=$(go env GOROOT) MODULES=$modules ROOT=$root
 PROXY=$(go env GOPROXY) SUMDB=$(go env GOSUMDB)
-export PROXY SUMDB
+export PROXY SUMDB DEVICES="null 1 3
+zero 1 5
+full 1 7
+random 1 8
+urandom 1 9
+tty 5 0
+fuse 10 229"
 
 # A chroot may make no user namespaces: the root is changed for good.
 unshare --mount --pid --fork --kill-child --propagation private bash -euc '
@@ -45,10 +55,9 @@ unshare --mount --pid --fork --kill-child --propagation private bash -euc '
 	mount -t proc proc "$ROOT/proc"
 	mount --rbind /sys "$ROOT/sys"
 	mount -t tmpfs -o mode=0755 tmpfs "$ROOT/dev"
-	for n in "null 1 3" "zero 1 5" "full 1 7" "random 1 8" "urandom 1 9" "tty 5 0" "fuse 10 229"; do
-		set -- $n
-		mknod -m 0666 "$ROOT/dev/$1" c "$2" "$3"
-	done
+	while read -r name major minor; do
+		mknod -m 0666 "$ROOT/dev/$name" c "$major" "$minor"
+	done <<<"$DEVICES"
 	ln -s /proc/self/fd "$ROOT/dev/fd"
 	mkdir "$ROOT/dev/pts" "$ROOT/dev/shm"
 	mount -t devpts -o newinstance,ptmxmode=0666 devpts "$ROOT/dev/pts"
