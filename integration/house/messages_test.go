@@ -21,8 +21,8 @@ var wording = []string{"fmt.Errorf", "errors.New", "badValue"}
 const wrapping = 3
 
 var (
-	verb = regexp.MustCompile(`%(?:[-+# 0-9.]|\[\d+\])*[a-zA-Z]`)
-	word = regexp.MustCompile(`[A-Za-z/'-]+`)
+	verb  = regexp.MustCompile(`%(?:[-+# 0-9.]|\[\d+\])*[a-zA-Z]`)
+	words = regexp.MustCompile(`[A-Za-z/'-]+`)
 )
 
 // TestTroubleshooting: docs/troubleshooting.md has each error that the commands
@@ -90,7 +90,7 @@ func messages(t *testing.T) map[string]string {
 					continue
 				}
 				text := strings.ReplaceAll(verb.ReplaceAllString(format, "…"), "%%", "%")
-				words := len(word.FindAllString(text, -1))
+				words := len(words.FindAllString(text, -1))
 				passesOn := strings.HasSuffix(format, "%w") || strings.HasSuffix(format, "%v")
 				if words > 0 && (!passesOn || words > wrapping) {
 					all[text] = f + ":" + strconv.Itoa(set.Position(call.Pos()).Line)
