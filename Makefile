@@ -84,7 +84,7 @@ dist: ## reproducible static tarballs for amd64 and arm64 with checksums and a l
 
 deb: build ## a Debian package in bin/dist
 	@integration/dist/deb.sh $(VERSION) bin/dist
-	@if command -v lintian >/dev/null; then lintian --no-tag-display-limit --fail-on error,warning bin/dist/*.deb; fi
+	@if command -v lintian >/dev/null; then lintian --tag-display-limit 0 --fail-on error,warning bin/dist/*.deb; fi
 
 test-dist: ## makes dist twice, from two directories, and compares
 	@integration/dist/compare.sh $(VERSION)
