@@ -151,10 +151,18 @@ func testKill(t *testing.T, u *harness.User, prog string) {
 	const between = 120 // ms, on average
 	l := startLoad(t, u, prog, mnt, time.Duration(n*(between+80))*time.Millisecond)
 	var at []int64
-	for len(at) < n {
+	for deadline := time.Now().Add(time.Minute); len(at) < n; {
 		time.Sleep(time.Duration(40+rand.IntN(2*between-80)) * time.Millisecond)
+		if len(at)%3 == 0 {
+			// The others may die before they have begun a request, but not five in a row.
+			_ = u.Command(t, "stat", filepath.Join(mnt, fmt.Sprint("none", len(at)))).Run()
+		}
 		if pid := server(k); pid > 0 && unix.Kill(pid, unix.SIGKILL) == nil {
 			at = append(at, time.Now().UnixMicro())
+			deadline = time.Now().Add(time.Minute)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no server since the kill number %d", len(at))
 		}
 	}
 	ops, calls := l.wait(t)

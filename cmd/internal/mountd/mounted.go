@@ -20,6 +20,7 @@ type mounted struct {
 	tree   *union.FS
 	slot   servers.SlotRef
 	server *fusefs.Server
+	prefix string // of what the keeper has of it; "" when that is nothing
 
 	// use is held by whoever asks the tree something beside FUSE requests, so
 	// that it isn't closed meanwhile.
@@ -59,11 +60,16 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 		return nil, err
 	}
 	s.count(m)
-	fd, err := fusefs.Mount(dir, o, s.userNS)
+	config := fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log}
+	held, err := s.keepTree(m, &config)
+	fd := -1
+	if err == nil {
+		fd, err = fusefs.Mount(dir, o, s.userNS)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.closeTree(m))
 	}
-	m.server = fusefs.NewServer(fd, m.tree, fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log})
+	m.server = fusefs.NewServer(fd, m.tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
 	if err := m.server.WaitReady(); err != nil {
@@ -71,17 +77,31 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 		return nil, errors.Join(err, <-ended, s.closeTree(m))
 	}
 	m.dev = mountDev(dir)
+	if held != nil {
+		s.keep(m, o, held, fd, config.Flight)
+	}
+	s.know(m, ended)
+	return m, nil
+}
+
+// know makes a mount one of those that are served.
+func (s *server) know(m *mounted, ended <-chan error) {
 	s.mu.Lock()
-	s.mounts[dir] = m
+	s.mounts[m.dir] = m
 	s.mu.Unlock()
 	go s.attend(m, ended)
-	return m, nil
 }
 
 // count has a mount counted where the daemon reads it.
 func (s *server) count(m *mounted) {
+	slot, ref := s.table.Take()
+	s.countIn(m, slot, ref)
+}
+
+// countIn has it counted in a slot; nil is none.
+func (s *server) countIn(m *mounted, slot *servers.Slot, ref servers.SlotRef) {
 	var c union.Counters
-	if slot, ref := s.table.Take(); slot != nil {
+	if slot != nil {
 		m.slot, c = ref, union.Counters{Bytes: &slot.Bytes, Inodes: &slot.Inodes, Known: &slot.Known}
 	}
 	m.tree.CountUsage(c)
@@ -92,6 +112,9 @@ func (s *server) closeTree(m *mounted) error {
 	m.closed = true
 	err := m.tree.Close()
 	m.use.Unlock()
+	if m.prefix != "" {
+		s.link.Drop(m.prefix)
+	}
 	s.table.Give(m.slot)
 	return err
 }
