@@ -107,7 +107,7 @@ bench-start: setup build ## how long a container and a sandbox take to start, be
 	@$(GO) run ./integration/startup -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
 
 soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
-	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
+	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./container/... ./integration/...
 
 fuzz: ## every fuzz target for FUZZ=5m (or FUZZ=1000x executions) each
 	@PLYFS_FUZZ=$(FUZZ) $(GO) test -count=1 -timeout=0 -run FuzzSoak -v ./integration/fuzz

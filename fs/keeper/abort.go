@@ -14,29 +14,41 @@ import (
 // copy of its descriptor the kernel gives every request up; where others hold
 // one, it is told to.
 func (k *keeper) abort() {
-	k.say(fmt.Sprintf("servers died %d times in a minute: the mount is given up; unmount it, and mount again", crashes))
 	for i := range k.mounts {
-		k.abortOne(&k.mounts[i])
+		m := &k.mounts[i]
+		fuse := k.get(m.prefix+"fuse", -1)
+		if !connected(fuse) {
+			k.say("the mount is gone" + k.on(m) + ", and no server could be had to say so")
+			continue
+		}
+		k.say(fmt.Sprintf("servers died %d times in a minute: the mount is given up%s; unmount it, and mount again", crashes, k.on(m)))
+		if abortByControl(fuse, m.dev) == nil {
+			continue
+		}
+		if pin, err := pinMount(fuse, m.dev, m.dir); err == nil {
+			_ = abortByForce(pin)
+			unix.Close(pin)
+		}
 	}
 	k.forget("")
 	k.mounts = nil
 }
 
-// abortOne is abort for a mount whose server is gone or gone wrong.
-func (k *keeper) abortOne(m *mount) {
-	fuse := k.get(m.prefix+"fuse", -1)
-	pin, err := pinMount(fuse, m.dev, m.dir)
-	if err != nil {
-		return // what is left is to close it
+// gone says whether no mount is left.
+func (k *keeper) gone() bool {
+	for i := range k.mounts {
+		if connected(k.get(k.mounts[i].prefix+"fuse", -1)) {
+			return false
+		}
 	}
-	defer unix.Close(pin)
-	if abortByControl(m.dev) != nil {
-		_ = abortByForce(pin)
-	}
+	return true
 }
 
+var errGone = errors.New("the mount is gone")
+
 // connected says whether the connection of a descriptor of /dev/fuse goes on: the
-// mount is there, in whichever mount namespace, and wasn't aborted.
+// mount is there, in whichever mount namespace, and wasn't aborted. The kernel ends it
+// before it gives the mount's device number to another one.
 func connected(fuse int) bool {
 	p := []unix.PollFd{{Fd: int32(fuse)}}
 	n, err := unix.Poll(p, 0)
@@ -96,8 +108,9 @@ const (
 )
 
 // abortByControl uses the fusectl file system, which knows the mounts of everybody
-// by their device numbers. Precondition: the mount is pinned.
-func abortByControl(dev string) error {
+// by the numbers of their devices; and a number is soon another mount's. But what was
+// opened under it is our mount's if that is still there after the opening.
+func abortByControl(fuse int, dev string) error {
 	major, minor, _ := strings.Cut(dev, ":")
 	if _, err := strconv.ParseUint(minor, 10, 32); err != nil || major != "0" {
 		return fmt.Errorf("device %s is not that of a FUSE mount", dev)
@@ -110,6 +123,9 @@ func abortByControl(dev string) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil || int64(st.Type) != fusectlMagic {
 		return fmt.Errorf("%s is not the fusectl file system", connections)
+	}
+	if !connected(fuse) {
+		return errGone
 	}
 	_, err = unix.Write(fd, []byte("1"))
 	return err

@@ -48,11 +48,11 @@ func (k *keeper) ended() (code int, over bool) {
 			return 0, false
 		}
 		if isKill(status) {
-			over = k.unbegun()
+			over = k.gone() || k.unbegun()
 			continue
 		}
 		k.say("cannot start another server: " + why.Error())
-		over = k.crashed()
+		over = k.gone() || k.crashed()
 	}
 	k.abort()
 	return 1, true

@@ -299,32 +299,3 @@ func TestMirror(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestPullTwice has several pulls of one image at once, in one store.
-func TestPullTwice(t *testing.T) {
-	f := newRegistry(t)
-	f.upload(t, threeLayers(t), "x:1", &ship.Remote{})
-	root := t.TempDir()
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			s, err := ship.New(root, unpack)
-			if err == nil {
-				_, err = s.Pull(context.Background(), &ship.Remote{}, ref(t, f.host+"/x:1"), ship.ThisPlatform())
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	layers := 0
-	for _, g := range f.gets {
-		if strings.Contains(g, "/blobs/") {
-			layers++
-		}
-	}
-	if layers != 4 {
-		t.Errorf("%d blobs were fetched for one image of 4", layers)
-	}
-}

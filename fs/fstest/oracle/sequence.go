@@ -116,6 +116,9 @@ func (s *sequence) open() error {
 	}
 	s.k = newSide(s.Kernel, filepath.Join(s.base, "k"), s.lower, s.Mode, &s.setup)
 	s.p = newSide(s.Subject, filepath.Join(s.base, "p"), s.lower, s.Mode, &s.setup)
+	if s.setup.CutOff {
+		s.p.Args.Redirect = false
+	}
 	for _, side := range []*Side{s.k, s.p} {
 		if err := side.prepare(s.setup.Upper, s.Mode.Prefix()); err != nil {
 			return err
