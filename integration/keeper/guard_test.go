@@ -132,3 +132,13 @@ grep -q 'cannot start another server' $L
 $BIN umount $D/next
 $BIN mount -o lowerdir=$D/low $M`)
 }
+
+// TestForeground: a keeper that can't be had isn't silently left out.
+func TestForeground(t *testing.T) {
+	u := harness.Unprivileged(t)
+	stack, mnt := u.NewStack(t, 1)
+	u.Run(t, `for flag in -f -d; do
+		if timeout 60 $BIN mount $flag -o keeper=on,`+stack.Options()+` $M 2>$D/err; then exit 1; fi
+		grep -q "keeper=on can't be had in the foreground" $D/err
+	done`, "M="+mnt, "D="+filepath.Dir(mnt))
+}
