@@ -94,6 +94,24 @@ exec 5>&-`)
 	})
 }
 
+// TestUpgradeRefused: a program that can't read what the server has written says so,
+// and that server goes on.
+func TestUpgradeRefused(t *testing.T) {
+	old := harness.BuildWith(t, "./cmd/plyfs", "plyfs-old", "github.com/plyfs/plyfs/cmd/internal/kept.newest", "0")
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "", `
+server >$D/pid; exec 5<>$M/a; rm $M/a; echo one >&5
+no "`+old+`" upgrade $M 2>$D/err
+grep -q 'has format 1, and this plyfs reads up to 0: .*; the server that runs goes on' $D/err
+test $(server) = $(cat $D/pid)
+echo two >&5; echo x >$M/x
+test $(stat -Lc %s /proc/self/fd/5) = 8
+kill -9 $(server); test "$(cat $M/x)" = x
+readlink /proc/$(server)/exe | grep -q 'bin/plyfs'
+exec 5>&-`)
+	})
+}
+
 // TestKeeperGone: a server whose keeper was killed goes on.
 func TestKeeperGone(t *testing.T) {
 	everyone(t, func(t *testing.T, u *harness.User) {

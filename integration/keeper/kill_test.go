@@ -140,10 +140,12 @@ func TestKill(t *testing.T) {
 	prog := harness.Build(t, "./integration/keeper/load")
 	t.Run("root", func(t *testing.T) { testKill(t, harness.Root(t), prog) })
 	t.Run("user", func(t *testing.T) { testKill(t, harness.Unprivileged(t), prog) })
+	t.Run("passthrough", func(t *testing.T) { testKill(t, harness.Root(t), prog, "io=passthrough") })
 }
 
-func testKill(t *testing.T, u *harness.User, prog string) {
+func testKill(t *testing.T, u *harness.User, prog string, options ...string) {
 	stack, mnt := u.NewStack(t, 1)
+	stack.More = append(stack.More, options...)
 	lowers(t, u, prog, stack.Lower[0])
 	u.Mount(t, stack, mnt)
 	k := keeper(t, mnt)

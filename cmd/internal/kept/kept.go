@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,10 @@ import (
 // below, the node table, and the other shared memory. A change raises it; the
 // next server reads its own format and those before.
 const Format = 1
+
+// newest is the newest format that this program reads. It is a variable so that the test of
+// an upgrade can build a program that is too old (go build -ldflags "-X …").
+var newest = "1"
 
 // State is what the next server of a mount has to know. Text is bytes, because a path
 // may hold any.
@@ -73,8 +78,8 @@ func Read(held map[string]int) (*State, *layer.Options, error) {
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(s); err != nil {
 		return nil, nil, fmt.Errorf("the state of the mount is damaged: %w", err)
 	}
-	if s.Format != Format || s.Session == nil {
-		return nil, nil, fmt.Errorf("the state of the mount on %s has format %d, and this plyfs reads %d: unmount it, and mount again", s.Dir, s.Format, Format)
+	if most, err := strconv.Atoi(newest); err != nil || s.Format > most || s.Session == nil {
+		return nil, nil, fmt.Errorf("the state of the mount on %s has format %d, and this plyfs reads up to %s: unmount it, and mount again", s.Dir, s.Format, newest)
 	}
 	o, _, err := layer.Parse([]string{string(s.Options)}, true)
 	if err != nil {
