@@ -47,7 +47,7 @@ func TestBench(t *testing.T) {
 			c.variants[i].Plyfs = false
 		}
 	}
-	r, err := run(c, func(line string) { t.Log(line) })
+	r, err := run(t.Context(), c, func(line string) { t.Log(line) })
 	if err != nil {
 		t.Fatal(err)
 	}
