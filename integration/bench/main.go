@@ -228,6 +228,7 @@ func (r *results) measure(ctx context.Context, j job, round int, mode string) er
 		args = append([]string{"taskset", "-c", "0"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // see leave
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
