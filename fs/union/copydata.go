@@ -51,7 +51,7 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	}
 	e = fs.quota.around(dst, "", func() syscall.Errno {
 		moved, e := sys.CopyFile(dst, src, length, nil)
-		fs.copied.Add(moved)
+		fs.tally.CopiedUp.Add(moved)
 		return e
 	})
 	if e != 0 {

@@ -139,8 +139,10 @@ func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscal
 	e = fs.install(id, &c, tmp)
 	if e != 0 {
 		fs.discard(tmp)
+		return e
 	}
-	return e
+	fs.tally.CopyUps.Add(1)
+	return 0
 }
 
 // makeCopy makes the copy under a temporary name in work/, complete with all
@@ -235,7 +237,7 @@ func (fs *FS) copyContent(c *copied, fd int) syscall.Errno {
 		n = min(n, c.size)
 	}
 	moved, e := sys.CopyFile(fd, c.src, n, nil)
-	fs.copied.Add(moved)
+	fs.tally.CopiedUp.Add(moved)
 	return e
 }
 
