@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -74,7 +75,12 @@ func build(to, pkg string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("go", "build", "-o", to, pkg)
+	// What is shipped has an entry of its own where the Makefile gives it one.
+	flags := ""
+	if runtime.GOARCH == "amd64" {
+		flags = "github.com/plyfs/plyfs/cmd/plyfs=-E main.entry"
+	}
+	cmd := exec.Command("go", "build", "-ldflags", flags, "-o", to, pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
