@@ -55,7 +55,10 @@ func TestLimits(t *testing.T) {
 			fi
 			cd /; $BIN rm -f w >/dev/null`, "300")
 	}
-	p.prints(t, `find /sys/fs/cgroup -name 'plyfs-[0-9a-f]*' | head -3`, "")
+	// Its groups go with it; those of other people's containers are theirs.
+	p.sh(t, `id=$($RUND --name g -m 64m --pids-limit 20 sleep 100)
+		[[ -n $(find /sys/fs/cgroup -name "plyfs-$id*" 2>/dev/null) ]]
+		$BIN rm -f g >/dev/null; [[ -z $(find /sys/fs/cgroup -name "plyfs-$id*" 2>/dev/null) ]]`)
 }
 
 // TestServerIsElsewhere: the payload's limits are not those of its root's
