@@ -25,6 +25,7 @@ const (
 	fdOrder = 4 // the order, as a file
 	fdInit  = 5 // stage: init's end of the socket to the monitor; init: socket to the stage
 	fdLog   = 6 // stage: what the server of the root has to say
+	fdCount = 7 // stage: memory that the server counts in
 )
 
 // roles are what this program can be started as.

@@ -98,7 +98,7 @@ func stage(monitor peer, open Opener) error {
 	ours.close()
 	monitor.close()
 	fail.Point("stage.serve")
-	if err := root.Serve(fds[0], !o.Inner.none()); err != nil {
+	if err := root.Serve(fds[0], !o.Inner.none(), os.NewFile(fdCount, "counters")); err != nil {
 		fmt.Fprintf(os.Stderr, "plyfs: the server of the root: %v\n", err)
 		os.Exit(1)
 	}

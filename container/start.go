@@ -44,19 +44,20 @@ type Run struct {
 	// Warnings say what was asked for and isn't in force.
 	Warnings []string
 
-	c       *Container
-	init    process
-	stage   process
-	served  bool
-	again   bool // it has ended, and is to be started anew
-	slow    bool // init has to be a program
-	outer   idMaps
-	inner   idMaps
-	said    *os.File // what the server of the root says, where no file keeps it
-	tell    func(string)
-	group   *cgroup.Group
-	net     *netHelper
-	stageIn peer
+	c        *Container
+	init     process
+	stage    process
+	served   bool
+	again    bool // it has ended, and is to be started anew
+	slow     bool // init has to be a program
+	outer    idMaps
+	inner    idMaps
+	counters *os.File // where the server counts: it is found in our descriptors
+	said     *os.File // what the server of the root says, where no file keeps it
+	tell     func(string)
+	group    *cgroup.Group
+	net      *netHelper
+	stageIn  peer
 }
 
 // Start starts the container: this process becomes its monitor and must call

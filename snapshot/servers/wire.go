@@ -25,9 +25,10 @@ const (
 	OpUsage  = "usage"  // Dir, of a mount that has no slot in it
 	OpFiles  = "files"  // Dir: regular files of the upper that the kernel knows
 	OpGone   = "gone"   // Dir: wait until its layers are closed, at most Wait
-	OpCounts = "counts" // FUSE requests by kind, of all mounts
+	OpCounts = "counts" // what all mounts have done; their requests are timed for some minutes from then on
 )
 
+// Request is what the daemon asks of a server process: an Op, and what it needs.
 type Request struct {
 	Op      string
 	Dir     string        `json:",omitempty"`
@@ -35,12 +36,14 @@ type Request struct {
 	Wait    time.Duration `json:",omitempty"`
 }
 
+// Response is the answer to a Request: Err, or what the Op asked for.
 type Response struct {
 	Err   string        `json:",omitempty"`
 	Errno syscall.Errno `json:",omitempty"` // what Err comes from, 0 when it is nothing of the kernel's
 
 	Version string            `json:",omitempty"`
 	PID     int               `json:",omitempty"`
+	Kept    bool              `json:",omitempty"` // another server goes on when this one dies
 	Dirs    []string          `json:",omitempty"`
 	Slots   []SlotRef         `json:",omitempty"` // of Dirs, or of what was mounted
 	Files   [][]byte          `json:",omitempty"` // names are bytes, not text
@@ -48,6 +51,7 @@ type Response struct {
 	Bytes   int64             `json:",omitempty"`
 	Inodes  int64             `json:",omitempty"`
 	Counts  map[string]uint64 `json:",omitempty"`
+	Figures *Figures          `json:",omitempty"` // of counts
 }
 
 // conn is a connection to a server process.
@@ -118,6 +122,7 @@ const again = time.Second
 // is back on a connection of its own, and all wait for that, and not for long.
 type quickConn struct {
 	socket string
+	kept   bool // who ends is followed by another
 	hung   atomic.Bool
 
 	mu     sync.Mutex
@@ -144,6 +149,18 @@ func (q *quickConn) ask(r Request) (Response, error) {
 	case q.back != nil:
 		return Response{}, os.ErrDeadlineExceeded
 	}
+	end := time.Now().Add(atOnce)
+	for {
+		a, err := q.once(r, end)
+		if !q.kept || !dropped(err) || time.Now().After(end) {
+			return a, err
+		}
+		time.Sleep(5 * time.Millisecond) // the next server is about to answer
+	}
+}
+
+// once is ask without a second try. Precondition: q.mu is held.
+func (q *quickConn) once(r Request, end time.Time) (Response, error) {
 	if q.c == nil {
 		c, err := dial(q.socket)
 		if err != nil {
@@ -151,7 +168,7 @@ func (q *quickConn) ask(r Request) (Response, error) {
 		}
 		q.c = c
 	}
-	_ = q.c.c.SetDeadline(time.Now().Add(atOnce)) // fails for a closed one: so does ask
+	_ = q.c.c.SetDeadline(end) // fails for a closed one: so does ask
 	a, err := q.c.ask(r)
 	if err != nil && !isServer(err) {
 		_ = q.c.c.Close()
