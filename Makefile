@@ -13,7 +13,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 # Static binaries: the same file runs in any container and any initramfs.
 export CGO_ENABLED := 0
-BUILD_FLAGS := -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$(VERSION)"
+LDFLAGS     := -s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$(VERSION)
+BUILD_FLAGS := -trimpath -ldflags "$(LDFLAGS)"
+# plyfs begins before the runtime does (cmd/plyfs/entry.go).
+ifeq ($(shell $(GO) env GOARCH),amd64)
+BUILD_FLAGS += -ldflags "github.com/plyfs/plyfs/cmd/plyfs=$(LDFLAGS) -E main.entry"
+endif
 
 # The race detector needs cgo and doesn't see the node table's memfd, so the
 # rooms below run twice: here with -race, and as they are with everything else.
