@@ -13,6 +13,7 @@ import (
 
 // head is a stage that waits for its order, and what maps its ids.
 type head struct {
+	ids     IDs
 	outer   idMaps
 	inner   idMaps
 	stage   process
@@ -24,12 +25,13 @@ type head struct {
 // prestarted is a head that Begin has started for the next Start.
 var prestarted atomic.Pointer[head]
 
-// Begin starts what the next start in this store of a container with these ids
-// begins with, as far as it can be known, so that it is ready when the rest is. It
-// ends with this process when nothing is started. What fails, fails again at
-// the start, and is told then.
-func (s *Store) Begin(ids IDs) {
-	if os.Geteuid() == 0 {
+// Begin starts what the next start of a container with these ids, in the store
+// below root, begins with, as far as it can be known, so that it is ready when
+// the rest is. It ends with this process when nothing is started, and is ended
+// when the ids turn out to be others. What fails, fails again at the start, and is
+// told then.
+func Begin(root string, ids IDs) {
+	if os.Geteuid() == 0 || prestarted.Load() != nil {
 		return // the ids are those of the container
 	}
 	keepOurs()
@@ -37,7 +39,8 @@ func (s *Store) Begin(ids IDs) {
 	if err != nil {
 		return
 	}
-	h, err := newHead(outer, inner, s.root)
+	h, err := newHead(outer, inner, root)
+	h.ids = ids
 	if err != nil {
 		h.end()
 		return
@@ -109,7 +112,7 @@ func newHead(outer, inner idMaps, dir string) (*head, error) {
 	}
 	// Its places for what comes with the order are taken, so that nothing else
 	// gets there.
-	files := []uintptr{n, n, n, theirs.f.Fd(), n, n, n}
+	files := []uintptr{n, n, n, theirs.f.Fd(), n, n, n, n}
 	// The child executes the program by this number. While it puts its files in
 	// place it uses numbers above the highest of them.
 	above := int(slices.Max(files)) + 2*len(files)
@@ -170,7 +173,7 @@ const (
 )
 
 // ordered are the places of the descriptors that come with the order.
-var ordered = []int{fdOrder, fdInit, fdLog, 0, 1, 2}
+var ordered = []int{fdOrder, fdInit, fdLog, fdCount, 0, 1, 2}
 
 // order tells the stage what to do when its ids are mapped. dir is where the
 // container's directory is now. The result is our end of the socket to init.
@@ -195,7 +198,10 @@ func (r *Run) order(o *order, dir string, stdio IO) (initSide peer, err error) {
 		return initSide, err
 	}
 	defer null.Close()
-	fds := []int{int(text.Fd()), int(initEnd.f.Fd()), int(log.Fd())}
+	if r.counters, err = newCounters(r.c.ID); err != nil {
+		return initSide, err
+	}
+	fds := []int{int(text.Fd()), int(initEnd.f.Fd()), int(log.Fd()), int(r.counters.Fd())}
 	for _, f := range []*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr} {
 		if f == nil {
 			f = null
@@ -224,11 +230,7 @@ func awaitOrder(monitor peer) (*order, error) {
 		}
 		unix.Close(fd)
 	}
-	o, err := readOrder()
-	if err == nil {
-		_, _, err = monitor.receive() // our ids are mapped
-	}
-	return o, err
+	return readOrder()
 }
 
 // stageEnv has what the Go runtime reads; nothing else reaches the server. Until

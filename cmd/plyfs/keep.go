@@ -21,14 +21,17 @@ var link *keeper.Link
 
 // keep gives the keeper all that another server needs. It is called when the
 // mount answers.
-func keep(r *request, held map[string]int, fuse int, flight *fusefs.Flight, server *fusefs.Server, mine mountLine, out io.Writer) error {
+func keep(r *request, held map[string]int, fuse int, config fusefs.Config, server *fusefs.Server, mine mountLine, out io.Writer) error {
 	s := kept.State{Options: []byte(r.options.String()), Dir: []byte(mine.dir), Dev: mine.dev, MountID: mine.id, Trace: r.trace, Session: server.Session()}
 	f, err := s.Write()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	held["state"], held["fuse"], held["flight"] = int(f.Fd()), fuse, flight.FD()
+	held["state"], held["fuse"], held["flight"] = int(f.Fd()), fuse, config.Flight.FD()
+	if config.Meter != nil {
+		held["meter"] = config.Meter.FD()
+	}
 	if l, ok := out.(*os.File); ok {
 		held["log"] = int(l.Fd())
 	}
@@ -83,6 +86,11 @@ func goOn(s *kept.State, o *layer.Options, held map[string]int, weight uint64, l
 	fuse := held["fuse"]
 	delete(held, "flight")
 	delete(held, "fuse")
+	var counted *os.File
+	if fd, ok := held["meter"]; ok {
+		delete(held, "meter")
+		counted = os.NewFile(uintptr(fd), "meter")
+	}
 	tree, err := union.Restore(r.options, held)
 	if err != nil {
 		return fmt.Errorf("cannot go on with the mount on %s: %w", s.Dir, err)
@@ -91,6 +99,8 @@ func goOn(s *kept.State, o *layer.Options, held map[string]int, weight uint64, l
 	announce(mine)
 	config := mountConfig(r, logger, out)
 	config.Session, config.Flight = s.Session, flight
+	config.Meter = count(mine, counted, logger)
+	defer config.Meter.Close()
 	server := fusefs.NewServer(fuse, tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()

@@ -25,9 +25,10 @@ const (
 	OpUsage  = "usage"  // Dir, of a mount that has no slot in it
 	OpFiles  = "files"  // Dir: regular files of the upper that the kernel knows
 	OpGone   = "gone"   // Dir: wait until its layers are closed, at most Wait
-	OpCounts = "counts" // FUSE requests by kind, of all mounts
+	OpCounts = "counts" // what all mounts have done; their requests are timed for some minutes from then on
 )
 
+// Request is what the daemon asks of a server process: an Op, and what it needs.
 type Request struct {
 	Op      string
 	Dir     string        `json:",omitempty"`
@@ -35,6 +36,7 @@ type Request struct {
 	Wait    time.Duration `json:",omitempty"`
 }
 
+// Response is the answer to a Request: Err, or what the Op asked for.
 type Response struct {
 	Err   string        `json:",omitempty"`
 	Errno syscall.Errno `json:",omitempty"` // what Err comes from, 0 when it is nothing of the kernel's
@@ -49,6 +51,7 @@ type Response struct {
 	Bytes   int64             `json:",omitempty"`
 	Inodes  int64             `json:",omitempty"`
 	Counts  map[string]uint64 `json:",omitempty"`
+	Figures *Figures          `json:",omitempty"` // of counts
 }
 
 // conn is a connection to a server process.

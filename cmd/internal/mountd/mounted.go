@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
 	"github.com/plyfs/plyfs/snapshot/servers"
@@ -20,7 +21,8 @@ type mounted struct {
 	tree   *union.FS
 	slot   servers.SlotRef
 	server *fusefs.Server
-	prefix string // of what the keeper has of it; "" when that is nothing
+	prefix string       // of what the keeper has of it; "" when that is nothing
+	meter  *meter.Meter // nil: there was no memory
 
 	// use is held by whoever asks the tree something beside FUSE requests, so
 	// that it isn't closed meanwhile.
@@ -69,6 +71,11 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.closeTree(m))
 	}
+	m.dev = mountDev(dir)
+	if m.meter, err = meter.New(fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))); err != nil {
+		s.log.Printf("nobody can look at the mount on %s: %v", dir, err)
+	}
+	config.Meter = m.meter
 	m.server = fusefs.NewServer(fd, m.tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
@@ -76,9 +83,8 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		return nil, errors.Join(err, <-ended, s.closeTree(m))
 	}
-	m.dev = mountDev(dir)
 	if held != nil {
-		s.keep(m, o, held, fd, config.Flight)
+		s.keep(m, o, held, fd, &config)
 	}
 	s.know(m, ended)
 	return m, nil
@@ -110,7 +116,7 @@ func (s *server) countIn(m *mounted, slot *servers.Slot, ref servers.SlotRef) {
 func (s *server) closeTree(m *mounted) error {
 	m.use.Lock()
 	m.closed = true
-	err := m.tree.Close()
+	err := errors.Join(m.tree.Close(), m.meter.Close())
 	m.use.Unlock()
 	if m.prefix != "" {
 		s.link.Drop(m.prefix)
