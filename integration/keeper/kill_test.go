@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,11 +24,10 @@ func TestMain(m *testing.M) { harness.Main(m) }
 // workers is how many processes a load has.
 const workers = 8
 
-// soak is how many kills there are to be: few in CI, PLYFS_KILLS in make soak.
-func kills(t *testing.T) int {
-	n, err := strconv.Atoi(os.Getenv("PLYFS_KILLS"))
-	if err != nil {
-		n = 25
+// kills is how many there are to be, if PLYFS_KILLS doesn't say so.
+func kills(n int) int {
+	if asked, err := strconv.Atoi(os.Getenv("PLYFS_KILLS")); err == nil {
+		n = asked
 	}
 	return n
 }
@@ -63,22 +63,22 @@ func server(keeper int) int {
 // load is a mixed load on a mount.
 type load struct {
 	outs []*bytes.Buffer
-	ends []func() error
+	cmds []*exec.Cmd
 }
 
-// startLoad starts it; make gives the processes' directories what is in the
+// startLoad starts it; lowers gives the processes' directories what is in the
 // lower layer.
-func startLoad(t *testing.T, u *harness.User, prog, mnt string, length time.Duration) *load {
+func startLoad(t *testing.T, u *harness.User, prog, mnt string) *load {
 	l := &load{}
 	for i := range workers {
-		cmd := u.Command(t, prog, "-for", length.String(), "-seed", strconv.Itoa(rand.IntN(1e6)), filepath.Join(mnt, fmt.Sprint("w", i)))
+		cmd := u.Command(t, prog, "-for", "1h", "-seed", strconv.Itoa(rand.IntN(1e6)), filepath.Join(mnt, fmt.Sprint("w", i)))
 		out := &bytes.Buffer{}
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		l.outs = append(l.outs, out)
-		l.ends = append(l.ends, cmd.Wait)
+		l.cmds = append(l.cmds, cmd)
 	}
 	return l
 }
@@ -92,11 +92,14 @@ func lowers(t *testing.T, u *harness.User, prog, dir string) {
 // slow is a call that took long.
 type slow struct{ begun, took int64 } // in microseconds
 
-// wait waits for the load and reports what it found wrong.
-func (l *load) wait(t *testing.T) (ops int, calls []slow) {
+// stop ends the load and reports what it found wrong.
+func (l *load) stop(t *testing.T) (ops int, calls []slow) {
 	t.Helper()
-	for i, end := range l.ends {
-		err := end()
+	for _, c := range l.cmds {
+		_ = c.Process.Signal(unix.SIGTERM) // one that has found something is gone
+	}
+	for i, c := range l.cmds {
+		err := c.Wait()
 		for s := bufio.NewScanner(l.outs[i]); s.Scan(); {
 			f := strings.Fields(s.Text())
 			switch f[0] {
@@ -138,20 +141,20 @@ func pauses(calls []slow, kills []int64) (ms []float64) {
 // processes, and none of their calls fails or gives a wrong byte.
 func TestKill(t *testing.T) {
 	prog := harness.Build(t, "./integration/keeper/load")
-	t.Run("root", func(t *testing.T) { testKill(t, harness.Root(t), prog) })
-	t.Run("user", func(t *testing.T) { testKill(t, harness.Unprivileged(t), prog) })
-	t.Run("passthrough", func(t *testing.T) { testKill(t, harness.Root(t), prog, "io=passthrough") })
+	n := kills(25)
+	t.Run("root", func(t *testing.T) { testKill(t, harness.Root(t), prog, n) })
+	t.Run("user", func(t *testing.T) { testKill(t, harness.Unprivileged(t), prog, n) })
+	t.Run("passthrough", func(t *testing.T) { testKill(t, harness.Root(t), prog, n, "io=passthrough") })
 }
 
-func testKill(t *testing.T, u *harness.User, prog string, options ...string) {
+func testKill(t *testing.T, u *harness.User, prog string, n int, options ...string) {
 	stack, mnt := u.NewStack(t, 1)
 	stack.More = append(stack.More, options...)
 	lowers(t, u, prog, stack.Lower[0])
 	u.Mount(t, stack, mnt)
 	k := keeper(t, mnt)
-	n := kills(t)
 	const between = 120 // ms, on average
-	l := startLoad(t, u, prog, mnt, time.Duration(n*(between+80))*time.Millisecond)
+	l := startLoad(t, u, prog, mnt)
 	var at []int64
 	for deadline := time.Now().Add(time.Minute); len(at) < n; {
 		time.Sleep(time.Duration(40+rand.IntN(2*between-80)) * time.Millisecond)
@@ -167,9 +170,9 @@ func testKill(t *testing.T, u *harness.User, prog string, options ...string) {
 			t.Fatalf("no server since the kill number %d", len(at))
 		}
 	}
-	ops, calls := l.wait(t)
+	ops, calls := l.stop(t)
 	p := pauses(calls, at)
-	t.Logf("%d kills, %d operations, pause: median %.0f ms, longest %.0f ms", n, ops, p[n/2], p[n-1])
+	t.Logf("%d kills, %d operations, of which failed or wrong: %s; pause: median %.0f ms, longest %.0f ms", n, ops, map[bool]string{false: "none", true: "see above"}[t.Failed()], p[n/2], p[n-1])
 	u.Umount(t, mnt)
 	if names, err := os.ReadDir(stack.Work + "/work"); err != nil || len(names) > 0 {
 		t.Errorf("the work directory has %v, %v", names, err)

@@ -1,6 +1,6 @@
 // Command load works in a directory, one process of a mixed load, and knows what
-// every call must answer and what every byte must be. It ends after a time, and
-// prints how much it did and which calls took long; with the first wrong answer it
+// every call must answer and what every byte must be. It ends after a time or when
+// told to by SIGTERM, and prints how much it did and which calls took long; with the first wrong answer it
 // exits 1 and says which.
 //
 //	load [-for DURATION] [-seed N] [-slow DURATION] [-lower] DIR
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -34,7 +35,9 @@ func main() {
 	}
 	w := &worker{dir: flag.Arg(0), rng: rand.New(rand.NewPCG(*seed, 7)), slow: *slow}
 	w.begin()
-	for end := time.Now().Add(*length); time.Now().Before(end); {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGTERM)
+	for end := time.Now().Add(*length); time.Now().Before(end) && len(told) == 0; {
 		w.step()
 	}
 	w.finish()
