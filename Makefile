@@ -111,6 +111,9 @@ bench-quick: setup build ## a small version of it, in less than 4 minutes; print
 bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
 	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
 
+bench-images: setup build ## images beside podman and containerd: load, run, commit
+	@PLYFS_FIGURES=3 $(GO) test -count=1 -timeout=60m -run 'TestImageFigures$$' -v ./integration/containerd
+
 bench-index: ## how long the index file of a million files takes to build and to open
 	@PLYFS_FIGURES=1000000 $(GO) test -count=1 -timeout=20m -run TestIndexFigures -v ./fs/union
 
