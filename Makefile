@@ -47,6 +47,9 @@ build: ## static binaries in bin/
 demo: build ## a union, a copy of this machine that is thrown away, a container with limits: step by step
 	@integration/demo/demo.sh bin/plyfs
 
+cast: build ## the picture of the README: types a session into a real shell; docs/cast.svg
+	@$(GO) run ./integration/cast -write docs/cast.svg
+
 setup: ## packages, /dev/fuse and the user that the tests need (as root; else says what is missing)
 	@integration/setup/setup.sh
 
@@ -73,12 +76,15 @@ test-arch: ## builds for arm64 and 32-bit arm, and runs the unit tests of both u
 		GOARCH=$${a%:*} $(GO) test -exec qemu-$${a#*:}-static -count=1 -short -vet=off $(ARCH_ROOMS); \
 	done
 
+test-fresh: ## git clone && make demo in a new Debian with git, make and Go only, as root and as a user; minutes
+	@integration/fresh/fresh.sh
+
 dist: ## reproducible static tarballs for amd64 and arm64 with checksums and a list of modules, in bin/dist
 	@integration/dist/dist.sh $(VERSION) bin/dist
 
 deb: build ## a Debian package in bin/dist
 	@integration/dist/deb.sh $(VERSION) bin/dist
-	@if command -v lintian >/dev/null; then lintian --no-tag-display-limit --fail-on error,warning bin/dist/*.deb; fi
+	@if command -v lintian >/dev/null; then lintian --tag-display-limit 0 --fail-on error,warning bin/dist/*.deb; fi
 
 test-dist: ## makes dist twice, from two directories, and compares
 	@integration/dist/compare.sh $(VERSION)
@@ -107,7 +113,7 @@ bench-start: setup build ## how long a container and a sandbox take to start, be
 	@$(GO) run ./integration/startup -plyfs plyfs=bin/plyfs -write docs/performance.md $(BENCH)
 
 soak: setup build ## random operations against kernel overlayfs, and random kills of daemons, for SOAK=1h each
-	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./integration/...
+	@PLYFS_SOAK=$(SOAK) $(GO) test -count=1 -timeout=0 -run Soak -v ./fs/... ./container/... ./integration/...
 
 fuzz: ## every fuzz target for FUZZ=5m (or FUZZ=1000x executions) each
 	@PLYFS_FUZZ=$(FUZZ) $(GO) test -count=1 -timeout=0 -run FuzzSoak -v ./integration/fuzz
@@ -130,4 +136,4 @@ install: build man ## to DESTDIR, PREFIX=/usr/local; also the helper of mount(8)
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build man demo setup test test-vm test-arch dist deb test-dist lint bench bench-quick bench-snapshotter bench-index bench-start soak fuzz install clean
+.PHONY: help build man demo cast setup test test-vm test-arch test-fresh dist deb test-dist lint bench bench-quick bench-snapshotter bench-index bench-start soak fuzz install clean

@@ -13,6 +13,7 @@ import (
 
 // head is a stage that waits for its order, and what maps its ids.
 type head struct {
+	ids     IDs
 	outer   idMaps
 	inner   idMaps
 	stage   process
@@ -24,12 +25,13 @@ type head struct {
 // prestarted is a head that Begin has started for the next Start.
 var prestarted atomic.Pointer[head]
 
-// Begin starts what the next start in this store of a container with these ids
-// begins with, as far as it can be known, so that it is ready when the rest is. It
-// ends with this process when nothing is started. What fails, fails again at
-// the start, and is told then.
-func (s *Store) Begin(ids IDs) {
-	if os.Geteuid() == 0 {
+// Begin starts what the next start of a container with these ids, in the store
+// below root, begins with, as far as it can be known, so that it is ready when
+// the rest is. It ends with this process when nothing is started, and is ended
+// when the ids turn out to be others. What fails, fails again at the start, and is
+// told then.
+func Begin(root string, ids IDs) {
+	if os.Geteuid() == 0 || prestarted.Load() != nil {
 		return // the ids are those of the container
 	}
 	keepOurs()
@@ -37,7 +39,8 @@ func (s *Store) Begin(ids IDs) {
 	if err != nil {
 		return
 	}
-	h, err := newHead(outer, inner, s.root)
+	h, err := newHead(outer, inner, root)
+	h.ids = ids
 	if err != nil {
 		h.end()
 		return
@@ -227,11 +230,7 @@ func awaitOrder(monitor peer) (*order, error) {
 		}
 		unix.Close(fd)
 	}
-	o, err := readOrder()
-	if err == nil {
-		_, _, err = monitor.receive() // our ids are mapped
-	}
-	return o, err
+	return readOrder()
 }
 
 // stageEnv has what the Go runtime reads; nothing else reaches the server. Until

@@ -99,6 +99,8 @@ type order struct {
 	Job []string
 	// Slack is the timer slack of the payload; 0 leaves it as it is.
 	Slack uintptr
+	// Quick says that init needs no program of its own (quick.go).
+	Quick bool
 	// Resolv and similar texts of the host that init may not be able to read.
 	Resolv string
 }

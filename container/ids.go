@@ -118,21 +118,22 @@ func userMaps(single bool) idMaps {
 			return m
 		}
 	}
-	uids, gids := subordinate("/etc/subuid"), subordinate("/etc/subgid")
+	id := strconv.Itoa(os.Getuid())
+	name := id
+	if u, err := user.LookupUid(os.Getuid()); err == nil {
+		name = u.Name
+	}
+	mine := func(e user.SubID) bool { return e.Name == name || e.Name == id }
+	uids, gids := subordinate("/etc/subuid", mine), subordinate("/etc/subgid", mine)
 	if len(uids) > 0 && len(gids) > 0 {
 		m.UID, m.GID = append(m.UID, uids...), append(m.GID, gids...)
 	}
 	return m
 }
 
-// subordinate reads the ranges of the calling user.
-func subordinate(file string) []idMap {
-	id := strconv.Itoa(os.Getuid())
-	name := id
-	if u, err := user.LookupUid(os.Getuid()); err == nil {
-		name = u.Name
-	}
-	ranges, err := user.ParseSubIDFileFilter(file, func(e user.SubID) bool { return e.Name == name || e.Name == id })
+// subordinate reads the ranges of a user.
+func subordinate(file string, his func(user.SubID) bool) []idMap {
+	ranges, err := user.ParseSubIDFileFilter(file, his)
 	if err != nil {
 		return nil
 	}

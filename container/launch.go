@@ -36,7 +36,7 @@ func (s *Store) Launch(name string, spec *Spec, stdio IO, created func(*Containe
 	e := entry{draft: d, created: created}
 	defer e.unlock()
 	if r.outer, r.inner, err = launchMaps(spec.IDs); err == nil {
-		err = r.start(&e, stdio)
+		r, err = r.attempt(&e, stdio)
 	}
 	if err != nil {
 		r.abandon()
@@ -53,7 +53,7 @@ func (s *Store) Launch(name string, spec *Spec, stdio IO, created func(*Containe
 
 // launchMaps are those that Begin has chosen, if it has.
 func launchMaps(ids IDs) (outer, inner idMaps, err error) {
-	if h := prestarted.Load(); h != nil {
+	if h := prestarted.Load(); h != nil && h.ids == ids {
 		return h.outer, h.inner, nil
 	}
 	return chooseMaps(ids, 0)

@@ -17,10 +17,19 @@ type Rootfs interface {
 	// Mount mounts on dir in the namespaces of the payload and gives the
 	// FUSE descriptor.
 	Mount(dir string, userNS bool) (fd int, err error)
+	// MountCall is what Mount tells mount(2) when root of a user namespace has
+	// opened /dev/fuse as fd.
+	MountCall(fd int) MountCall
 	// Serve serves fd, which it owns, until the mount is gone. It mustn't
 	// touch the mount. counters is memory to count in, empty as yet, that whoever
 	// may look into the monitor can see; Serve owns it, too.
 	Serve(fd int, userNS bool, counters *os.File) error
+}
+
+// MountCall are the arguments of mount(2), but for where.
+type MountCall struct {
+	Source, Type, Data string
+	Flags              uintptr
 }
 
 // Opener makes a Rootfs of [Root.FS]; dir is the container's directory, in

@@ -57,6 +57,9 @@ func OpenStore(root string) (*Store, error) {
 	return s, nil
 }
 
+// Root is the directory of the store.
+func (s *Store) Root() string { return s.root }
+
 func (s *Store) dir(id string) string { return filepath.Join(s.root, "containers", id) }
 
 // Container is one container of a store.

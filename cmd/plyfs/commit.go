@@ -71,6 +71,9 @@ func (b *box) commit(paths []string, force, quiet bool) (all bool, err error) {
 		return false, err
 	}
 	defer done()
+	if err := v.Recover(); err != nil {
+		return false, err
+	}
 	changes, err := v.Changes(true)
 	if err != nil {
 		return false, err

@@ -36,8 +36,9 @@ const (
 	argDiff    // a sandbox, a container or a directory
 	argStats   // a container or a mount point
 	argImage
-	argImages // the verbs below plyfs image
-	argSystem // and below plyfs system
+	argExplore // an image, a container, a file
+	argImages  // the verbs below plyfs image
+	argSystem  // and below plyfs system
 )
 
 var argKinds = map[string]argKind{
@@ -49,7 +50,7 @@ var argKinds = map[string]argKind{
 	"top": argStats, "trace": argStats, "metrics": argNone, "cp": argFile, "rename": argContainer, "doctor": argNone, "version": argNone, "help": argVerb,
 	"completion": argShell, "man": argFile, "upgrade": argMount,
 	"pull": argImage, "push": argImage, "load": argFile, "save": argImage, "import": argFile, "images": argImage, "rmi": argImage,
-	"tag": argImage, "history": argImage, "tree": argImage, "image": argImages, "system": argSystem,
+	"tag": argImage, "history": argImage, "tree": argImage, "explore": argExplore, "image": argImages, "system": argSystem,
 }
 
 // flagWords are the values of flags that have few; the others are files.
@@ -167,6 +168,8 @@ func arguments(kind argKind, given int, root string) (list []string, files bool)
 		return containerNames(root, running), false
 	case argImage:
 		return imageNames(root), false
+	case argExplore:
+		return append(imageNames(root), containerNames(root, any)...), true
 	case argImages:
 		return []string{"ls", "pull", "push", "load", "save", "import", "rm", "tag", "history", "inspect", "prune", "tree"}, false
 	case argSystem:

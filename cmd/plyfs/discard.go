@@ -31,9 +31,22 @@ func discard(args []string) error {
 	}
 	var errs []error
 	for _, ref := range rest {
-		errs = append(errs, locked(root, []string{ref}, func(b *box) error { return b.c.Remove(false) }))
+		errs = append(errs, locked(root, []string{ref}, (*box).discard))
 	}
 	return errors.Join(errs...)
+}
+
+// discard deletes a sandbox, and first what a commit that was killed has left on
+// the host.
+func (b *box) discard() error {
+	if v, done, err := b.view(); err == nil { // one that can't be looked at can be deleted
+		err := v.Recover()
+		done()
+		if err != nil {
+			return err
+		}
+	}
+	return b.c.Remove(false)
 }
 
 // lastValue is the value of a flag that may be given once.

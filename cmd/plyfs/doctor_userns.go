@@ -48,7 +48,7 @@ var namespaceSwitches = []struct{ file, off, why, fix string }{
 	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone is 0", "sudo sysctl kernel.unprivileged_userns_clone=1"},
 	{
 		"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor lets only programs with a profile have one",
-		"sudo apparmor_parser -r /etc/apparmor.d/plyfs (the package brings it; or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0)",
+		"sudo apparmor_parser -r /usr/share/plyfs/apparmor/plyfs (the package brings it; or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0)",
 	},
 }
 

@@ -115,6 +115,7 @@ func verbs() []verb {
 		{"tag", "give an image another name", imageverbs.Of("tag").Usage, withImages("tag")},
 		{"history", "say how the layers of an image came to be", imageverbs.Of("history").Usage, withImages("history")},
 		{"tree", "say what the layers of an image do", imageverbs.Of("tree").Usage, withImages("tree")},
+		{"explore", "look around in layers and files on the terminal; judge waste (--ci)", imageverbs.Of("explore").Usage, withImages("explore")},
 		{"image", "the same verbs, and inspect and prune", imageverbs.Of("image").Usage, withImages("image")},
 		{"system", "say what images take, check them, delete what nothing needs", imageverbs.Of("system").Usage, withImages("system")},
 		{"doctor", "say what this machine lacks for mounting", doctorUsage, doctor},

@@ -53,6 +53,10 @@ func (r *unionRoot) Mount(dir string, userNS bool) (int, error) {
 	return fusefs.Mount(dir, r.options, userNS)
 }
 
+func (r *unionRoot) MountCall(fd int) container.MountCall {
+	return container.MountCall(fusefs.DirectCall(r.options, true, fd, 0, 0))
+}
+
 // shortLife is for how long a container may just be one command.
 const shortLife = 40 * time.Millisecond
 

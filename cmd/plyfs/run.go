@@ -85,6 +85,7 @@ type runRequest struct {
 
 func runVerb(args []string) error {
 	oneProcessor()
+	beginEarly(args)
 	spec, set := runFlags()
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
@@ -103,6 +104,23 @@ func runVerb(args []string) error {
 		return runError(err)
 	}
 	return r.run()
+}
+
+// beginEarly starts what a start in the foreground begins with, before the flags
+// are read, when no word looks like one of the flags that say otherwise. A word
+// of the command may look so, too: then it begins a moment later.
+func beginEarly(args []string) {
+	for _, a := range args {
+		long, isLong := strings.CutPrefix(a, "--")
+		switch {
+		case isLong && long != "rm" && long != "" && strings.ContainsRune("dhrtu", rune(long[0])),
+			!isLong && strings.HasPrefix(a, "-") && strings.ContainsAny(a, "dht"):
+			return // --detach, --help, --root, --tty, --userns, and what is short for them
+		}
+	}
+	if root, err := dataDir(""); err == nil {
+		container.Begin(root, container.IDs{})
+	}
 }
 
 func newRequest() *runRequest {
@@ -144,7 +162,7 @@ func (r *runRequest) run() error {
 		}
 	}()
 	if !r.detach && !r.spec.Process.Terminal {
-		store.Begin(r.spec.IDs)
+		container.Begin(store.Root(), r.spec.IDs)
 		code, err := r.foreground(store, created)
 		return ended(code, err)
 	}

@@ -21,7 +21,7 @@ func (t *trial) open() (b *box, taken *os.File, fresh bool, err error) {
 		return nil, nil, false, err
 	}
 	if os.Geteuid() != 0 {
-		store.Begin(tryIDs)
+		container.Begin(store.Root(), tryIDs)
 	}
 	hide, err := t.hidden()
 	if err != nil {

@@ -22,5 +22,6 @@
 //	use.lock         shared while somebody adds, or reads what must not vanish;
 //	                 exclusive while garbage is removed
 //	  HEX.lock       one blob, or one layer
+//	  settle.lock    while layers are marked as being on the disk
 //	    index.lock   while index.json is replaced
 package image

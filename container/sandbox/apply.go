@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plyfs/plyfs/fs/dialect"
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/sys"
 )
 
@@ -79,6 +79,7 @@ type apply struct {
 	dirs   map[string]bool // directories whose names have changed
 	late   []*Change       // directories that get their attributes at the end
 	broken []string        // directories that could not be made
+	tmp    string          // the name of this step's temporary, see step.go
 }
 
 // Apply puts changes on the host. Without force nothing is done when one of
@@ -108,12 +109,14 @@ func (v *View) Apply(changes []Change, force bool) (*Result, error) {
 		a.do(&todo[i])
 	}
 	for _, c := range slices.Backward(a.late) {
+		a.begin(c)
 		if err := a.dirAttrs(c); err != nil {
 			a.fail(c, err)
 			continue
 		}
 		a.res.Done = append(a.res.Done, c.Path)
 	}
+	a.end()
 	a.sync()
 	return &a.res, nil
 }
@@ -192,6 +195,7 @@ func (a *apply) change(c *Change) (late bool, err error) {
 	if err := a.unchanged(c, dirfd, name); err != nil {
 		return false, err
 	}
+	a.begin(c)
 	switch {
 	case c.Kind == Deleted:
 		return false, a.v.remove(dirfd, name, c.Path)
@@ -234,14 +238,16 @@ func (a *apply) makeDir(c *Change, dirfd int, name string) (late bool, err error
 		// More rights come before what is in it, fewer after.
 		if c.node.mode&0o300 == 0o300 && c.before.mode&0o300 != 0o300 {
 			_ = sys.Chmod(dirfd, name, c.node.mode&0o7777)
+			fail.Point("sandbox.opened")
+			a.rebase(c, dirfd, name)
 		}
 		return true, nil
 	case Replaced:
-		tmp := tmpName()
-		if e := sys.Mkdir(dirfd, tmp, 0o700); e != 0 {
+		if e := sys.Mkdir(dirfd, a.tmp, 0o700); e != 0 {
 			return false, e
 		}
-		return true, a.swap(c, dirfd, tmp, name)
+		fail.Point("sandbox.made")
+		return true, a.swap(c, dirfd, a.tmp, name)
 	}
 	e := sys.Mkdir(dirfd, name, 0o700)
 	if e == unix.EEXIST && a.force {
@@ -250,6 +256,7 @@ func (a *apply) makeDir(c *Change, dirfd int, name string) (late bool, err error
 	if e != 0 {
 		return false, e
 	}
+	fail.Point("sandbox.made")
 	return true, nil
 }
 
@@ -258,8 +265,9 @@ func (a *apply) makeDir(c *Change, dirfd int, name string) (late bool, err error
 func (a *apply) swap(c *Change, dirfd int, tmp, name string) error {
 	e := sys.Rename(dirfd, tmp, dirfd, name, unix.RENAME_EXCHANGE)
 	if e == unix.EINVAL || e == unix.ENOSYS { // a file system without it: not in one step
-		old := tmpName()
+		old := oldName(a.tmp)
 		if e = sys.Rename(dirfd, name, dirfd, old, 0); e == 0 {
+			fail.Point("sandbox.away")
 			if e = sys.Rename(dirfd, tmp, dirfd, name, 0); e != 0 {
 				_ = sys.Rename(dirfd, old, dirfd, name, 0)
 			} else {
@@ -271,6 +279,7 @@ func (a *apply) swap(c *Change, dirfd int, tmp, name string) error {
 		_ = a.v.remove(dirfd, tmp, c.Path)
 		return e
 	}
+	fail.Point("sandbox.swapped")
 	return a.v.remove(dirfd, tmp, c.Path)
 }
 
@@ -294,14 +303,7 @@ func (a *apply) rebase(c *Change, dirfd int, name string) {
 	if c.node == nil || sys.StatAt(dirfd, name, &st) != 0 {
 		return
 	}
-	fd, e := beneath(a.v.Upper, c.Path, unix.O_PATH)
-	if e != 0 {
-		return
-	}
-	defer sys.Close(fd)
-	b := dialect.Base{Ino: st.Ino, Size: uint64(st.Size), Mode: st.Mode, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()}
-	had, _ := sys.ReadXattr(fd, "", dialect.BaseXattr)
-	_ = sys.SetXattr(fd, "", dialect.BaseXattr, dialect.AddBase(had, b), 0)
+	a.v.rebase(c.Path, &st)
 }
 
 const tmpPrefix = ".plyfs-"

@@ -14,13 +14,13 @@ import (
 // place puts an object that is no directory on the host, complete, by one
 // rename (or one link, where nothing was).
 func (a *apply) place(c *Change, dirfd int, name string) error {
-	if c.LinkTo != "" && a.placed[c.LinkTo] {
+	if c.LinkTo != "" && (a.placed[c.LinkTo] || a.isThere(c.LinkTo)) {
 		return a.link(c, dirfd, name)
 	}
 	if c.node.file() {
 		return a.placeFile(c, dirfd, name)
 	}
-	tmp := tmpName()
+	tmp := a.tmp
 	var err error
 	if c.node.typ() == unix.S_IFLNK {
 		if e := sys.Symlink(c.node.target, dirfd, tmp); e != 0 {
@@ -29,6 +29,7 @@ func (a *apply) place(c *Change, dirfd int, name string) error {
 	} else if e := sys.Mknod(dirfd, tmp, c.node.typ()|0o600, encodeDev(c.node.rdev)); e != 0 {
 		return fmt.Errorf("making a %s: %w", c.Type, e)
 	}
+	fail.Point("sandbox.made")
 	if err = a.setAttrs(c, dirfd, tmp, c.before); err == nil {
 		err = a.into(c, dirfd, tmp, name)
 	}
@@ -36,6 +37,27 @@ func (a *apply) place(c *Change, dirfd int, name string) error {
 		_ = sys.Unlink(dirfd, tmp)
 	}
 	return err
+}
+
+// isThere says that the host's file is what the upper has: an earlier commit, one
+// that was killed perhaps, has put it there, or nothing has changed in it.
+func (a *apply) isThere(p string) bool {
+	host, name, e := a.parent(p)
+	if e != 0 {
+		return false
+	}
+	defer sys.Close(host)
+	up, e := beneath(a.v.Upper, path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
+	if e != 0 {
+		return false
+	}
+	defer sys.Close(up)
+	old, e := hostObject(host, name)
+	if e != 0 {
+		return false
+	}
+	o, e := a.v.upperObject(up, name)
+	return e == 0 && o.typ() == old.typ() && len(a.v.differences(o, old, up, host, name)) == 0
 }
 
 // encodeDev is the kernel's new_encode_dev.
@@ -52,7 +74,7 @@ func (a *apply) placeFile(c *Change, dirfd int, name string) error {
 		return fmt.Errorf("in the sandbox: %w", e)
 	}
 	defer sys.Close(src)
-	tmp, named := tmpName(), false
+	tmp, named := a.tmp, false
 	fd, e := sys.OpenTmp(dirfd, unix.O_RDWR, 0o600)
 	if e == unix.EOPNOTSUPP || e == unix.EISDIR || e == unix.EINVAL || e == unix.ENOENT {
 		fd, e = sys.Open(dirfd, tmp, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR, 0o600)
@@ -80,6 +102,7 @@ func (a *apply) placeFile(c *Change, dirfd int, name string) error {
 		_ = sys.Unlink(dirfd, tmp)
 	}
 	if err == nil {
+		fail.Point("sandbox.placed")
 		a.rebase(c, dirfd, name)
 	}
 	return err
@@ -109,10 +132,11 @@ func (a *apply) link(c *Change, dirfd int, name string) error {
 		return e
 	}
 	defer sys.Close(from)
-	tmp := tmpName()
+	tmp := a.tmp
 	if e := sys.Link(from, first, dirfd, tmp); e != 0 {
 		return fmt.Errorf("linking it to %s: %w", Quote(c.LinkTo), e)
 	}
+	fail.Point("sandbox.named")
 	err := a.into(c, dirfd, tmp, name)
 	// Of two links of one file a rename leaves both.
 	_ = sys.Unlink(dirfd, tmp)
@@ -196,12 +220,14 @@ func (a *apply) attrs(c *Change, dirfd int, name string, parent int, old *object
 	if c.node.typ() == unix.S_IFLNK {
 		return nil
 	}
+	fail.Point("sandbox.owned")
 	if err := a.copyXattrs(c, dirfd, name, old); err != nil {
 		return err
 	}
 	if e := sys.Chmod(dirfd, name, c.node.mode&0o7777); e != 0 {
 		return fmt.Errorf("setting its mode: %w", e)
 	}
+	fail.Point("sandbox.moded")
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/sys"
 )
 
@@ -95,6 +96,7 @@ func (v *View) removeDir(dirfd int, name, p string) (whole bool, err error) {
 		if err := removeError(sub, e); err != nil {
 			return false, err
 		}
+		fail.Point("sandbox.removed")
 	}
 	if !whole {
 		return false, nil

@@ -186,10 +186,20 @@ func (c *crew) loop(r *reader, b *buffers) error {
 	s := c.s
 	w := s.newWorker(b)
 	defer s.cfg.Flight.leave(w.seat)
+	cut := false
 	for turn := uint32(0); ; {
 		n, e := s.dev.read(b.in)
 		switch e {
 		case 0:
+			cut = false
+		case syscall.ECONNABORTED:
+			// The mount went while a request was being fetched (fuse_dev_do_read);
+			// it is what a connection that was aborted says again and again.
+			if cut {
+				return fmt.Errorf("the mount was aborted: %w", e)
+			}
+			cut = true
+			continue
 		case syscall.EINTR, syscall.EAGAIN, syscall.ENOENT: // ENOENT: the request was withdrawn
 			continue
 		case syscall.ENODEV:

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log"
 	"runtime"
@@ -184,5 +185,20 @@ func TestReadErrors(t *testing.T) {
 	}
 	if err := s.WaitReady(); err == nil {
 		t.Error("WaitReady of no descriptor succeeded")
+	}
+}
+
+// TestCutOff: a request that was being fetched when the mount went is no fault; a
+// connection that was aborted is.
+func TestCutOff(t *testing.T) {
+	l := newLoop(t, nil)
+	l.dev.cuts.Store(1)
+	l.stop()
+
+	l = newLoop(t, nil)
+	l.dev.cuts.Store(2)
+	close(l.dev.requests)
+	if err := <-l.ended; !errors.Is(err, syscall.ECONNABORTED) {
+		t.Errorf("Serve of an aborted connection: %v", err)
 	}
 }

@@ -23,6 +23,7 @@ type fakeDevice struct {
 	replies map[uint64]chan []byte
 	refuse  syscall.Errno // answered to writes; protected by mu
 	closed  bool
+	cuts    atomic.Int32 // reads that fail with ECONNABORTED when it is unmounted
 }
 
 func newFakeDevice() *fakeDevice {
@@ -32,6 +33,9 @@ func newFakeDevice() *fakeDevice {
 func (d *fakeDevice) read(p []byte) (int, syscall.Errno) {
 	r, ok := <-d.requests
 	if !ok {
+		if d.cuts.Add(-1) >= 0 {
+			return 0, syscall.ECONNABORTED
+		}
 		return 0, syscall.ENODEV
 	}
 	if r == nil {

@@ -75,9 +75,9 @@ func open(mem, key []byte, layers int) (*File, error) {
 
 func headerSum(page []byte) uint32 {
 	at := unsafe.Offsetof(fileHeader{}.Sum)
-	sum := crc32.Update(0, table, page[:at])
-	sum = crc32.Update(sum, table, []byte{0, 0, 0, 0})
-	return crc32.Update(sum, table, page[at+4:])
+	sum := crc32.Update(0, table(), page[:at])
+	sum = crc32.Update(sum, table(), []byte{0, 0, 0, 0})
+	return crc32.Update(sum, table(), page[at+4:])
 }
 
 // Close unmaps the file. Nobody may use a Block of it any more.
@@ -146,8 +146,8 @@ func (f *File) block(low, off uint64) (*Block, error) {
 }
 
 func blockSum(mem []byte) uint32 {
-	sum := crc32.Update(0, table, []byte{0, 0, 0, 0})
-	return crc32.Update(sum, table, mem[4:])
+	sum := crc32.Update(0, table(), []byte{0, 0, 0, 0})
+	return crc32.Update(sum, table(), mem[4:])
 }
 
 // Attr is what the file has of an entry of b.Dir; nil when it has nothing.

@@ -2,6 +2,7 @@ package index
 
 import (
 	"hash/crc32"
+	"sync"
 	"unsafe"
 )
 
@@ -106,7 +107,9 @@ type Attr struct {
 	_                               uint32
 }
 
-var table = crc32.MakeTable(crc32.Castagnoli)
+// table is made when something is checked: every start of a program would pay for it
+// (a quarter of a millisecond).
+var table = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // round8 rounds a size up.
 func round8(n uint64) uint64 { return (n + 7) &^ 7 }

@@ -99,7 +99,7 @@ func (w *Writer) Write(c *Contents) (uint64, error) {
 	}
 	sum := uint32(0)
 	for _, p := range pieces {
-		sum = crc32.Update(sum, table, p)
+		sum = crc32.Update(sum, table(), p)
 	}
 	h.Sum = sum
 	if e := sys.Pwritev(w.fd, pieces, int64(w.off)); e != 0 {

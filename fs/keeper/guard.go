@@ -155,8 +155,12 @@ func (k *keeper) upgrade(exe int) error {
 // copy of its descriptor the kernel gives every request up; where others hold
 // one, it is told to.
 func (k *keeper) abort() {
-	k.say(fmt.Sprintf("servers died %d times in a minute: the mount is given up; unmount it, and mount again", crashes))
-	_ = abortByControl(k.dev)
+	if k.gone() {
+		k.say("the mount is gone, and no server could be had to say so")
+	} else {
+		k.say(fmt.Sprintf("servers died %d times in a minute: the mount is given up; unmount it, and mount again", crashes))
+		k.abortByControl()
+	}
 	for _, h := range k.held {
 		if h.name != "log" {
 			unix.Close(h.fd)
@@ -165,8 +169,25 @@ func (k *keeper) abort() {
 	k.held = nil
 }
 
-// abortByControl uses the fusectl file system, which is root's.
-func abortByControl(dev string) error {
-	_, minor, _ := strings.Cut(dev, ":")
-	return os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
+// gone says whether the mount is over: the kernel lets go of its connection before
+// it gives its device number to another mount.
+func (k *keeper) gone() bool {
+	p := []unix.PollFd{{Fd: int32(k.get("fuse", -1)), Events: unix.POLLOUT}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&unix.POLLERR != 0 // fuse_dev_poll
+}
+
+// abortByControl uses the fusectl file system, which is root's. It knows a mount by
+// the number of its device, which is soon another mount's: what was opened under the
+// number is this mount's if this mount is still there after that.
+func (k *keeper) abortByControl() {
+	_, minor, _ := strings.Cut(k.dev, ":")
+	fd, err := unix.Open("/sys/fs/fuse/connections/"+minor+"/abort", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	if !k.gone() {
+		_, _ = unix.Write(fd, []byte("1"))
+	}
+	unix.Close(fd)
 }

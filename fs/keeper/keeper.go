@@ -317,7 +317,7 @@ func (k *keeper) ended() (code int, over bool) {
 			return 0, false
 		}
 		k.say("cannot start another server: " + why.Error())
-		if k.crashed() {
+		if k.gone() || k.crashed() {
 			k.abort()
 			return 1, true
 		}

@@ -54,15 +54,16 @@ func newArena(name string, wanted int64) (*arena, error) {
 }
 
 // openArena maps what another process has filled. It takes the descriptor over.
-func openArena(fd, limit int) (*arena, error) {
+func openArena(fd int, wanted int64) (*arena, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(fd, &st)
-	if err == nil && (st.Size%chunkSize != 0 || st.Size > int64(limit)) {
+	if err == nil && (st.Size%chunkSize != 0 || st.Size > wanted) {
 		err = fmt.Errorf("a size of %d bytes", st.Size)
 	}
 	if bits.UintSize == 32 {
-		limit = min(limit, 256<<20)
+		wanted = min(wanted, 256<<20)
 	}
+	limit := int(wanted)
 	for ; err == nil && limit >= chunkSize && int64(limit) >= st.Size; limit /= 2 {
 		var mem []byte
 		mem, err = unix.Mmap(fd, 0, limit, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)

@@ -66,7 +66,7 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	}
 	_ = sys.UtimesFD(dst, st.Atim, st.Mtim)
 	if fs.o.Fsync != layer.FsyncVolatile {
-		if e := sys.Fsync(dst); e != 0 {
+		if e := fs.syncCopy(dst); e != 0 {
 			return e
 		}
 	}

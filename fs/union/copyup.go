@@ -146,7 +146,7 @@ func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscal
 }
 
 // makeCopy makes the copy under a temporary name in work/, complete with all
-// attributes, and durable as fsync= says.
+// attributes, and its data as safe as fsync= says.
 func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 	w := fs.work.tmp
 	typ := c.st.Mode & unix.S_IFMT
@@ -197,7 +197,7 @@ func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 	}
 	if fd >= 0 && (fs.o.Fsync == layer.FsyncStrict || (fs.o.Fsync == layer.FsyncAuto && c.data)) {
 		fail.Point("copyup.sync")
-		if e := sys.Fsync(fd); e != 0 {
+		if e := fs.syncCopy(fd); e != 0 {
 			return e
 		}
 	}

@@ -31,6 +31,7 @@ type FS struct {
 
 	caps    atomic.Pointer[upperCaps] // see can
 	probing sync.Mutex
+	journal upperOrder
 
 	bases *Bases
 	base  *base // nil: nothing is shared

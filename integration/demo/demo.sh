@@ -57,7 +57,10 @@ part() {
 	cd "$home"
 	"$@" env HOME="$home" PLYFS_ROOT="$home/store" PATH="$dir:$PATH" bash "$dir/$name.sh"
 }
-part union "$dir/home" "${as[@]}"
+# Without fusermount3 a user mounts in a user namespace, where nobody else sees it.
+own=()
+"${as[@]}" sh -c 'PATH=$PATH:/usr/sbin:/sbin; command -v fusermount3' >/dev/null || own=(unshare --user --map-root-user --mount)
+part union "$dir/home" "${as[@]}" "${own[@]}"
 part sandbox "$dir/home" "${as[@]}"
 part limits "$dir"
 

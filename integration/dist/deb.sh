@@ -23,7 +23,7 @@ ln -sfn ../bin/plyfs "$root/usr/sbin/mount.fuse3.plyfs"
 install -D -m 0644 -t "$root/usr/lib/systemd/system" plugin/deploy/systemd/*.service plugin/deploy/systemd/*.slice 2>/dev/null ||
 	install -D -m 0644 -t "$root/usr/lib/systemd/system" plugin/deploy/systemd/*
 sed -i 's|/usr/local/bin/|/usr/bin/|g' "$root"/usr/lib/systemd/system/*
-install -D -m 0644 "$here/deb/plyfs.apparmor" "$root/etc/apparmor.d/plyfs"
+install -D -m 0644 "$here/deb/plyfs.apparmor" "$root/usr/share/plyfs/apparmor/plyfs"
 install -d "$root/usr/share/man/man8" "$root/usr/share/lintian/overrides"
 ln -s ../man1/plyfs-mount.1.gz "$root/usr/share/man/man8/mount.fuse3.plyfs.8.gz"
 "$root/usr/bin/plyfs" man "$work"
@@ -32,17 +32,12 @@ printf '.TH CONTAINERD-PLYFS-GRPC 1 "" "plyfs" "plyfs"\n.SH NAME\ncontainerd\\-p
 install -d "$doc"
 printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: plyfs\n\nFiles: *\nCopyright: 2026 the authors of plyfs\nLicense: Apache-2.0\n On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n' >"$doc/copyright"
 printf 'plyfs (%s) unstable; urgency=medium\n\n  * CHANGELOG.gz has the changes. (Closes: #0)\n\n -- plyfs <plyfs@users.noreply.github.com>  %s\n' "$version" "$(date -uRd "@$epoch")" | sed 's/ (Closes: #0)//' | gzip -9n >"$doc/changelog.gz"
-# Static, and not Debian's build: what lintian says of these is meant so.
+# Static binaries are meant so: the same file runs in any container.
 cat >"$root/usr/share/lintian/overrides/plyfs" <<'O'
 plyfs: statically-linked-binary
-plyfs: initial-upload-closes-no-bugs
-plyfs: command-with-path-in-maintainer-script
-plyfs: systemd-service-file-missing-install-key
-plyfs: no-manual-page
 O
 mkdir "$root/DEBIAN"
 install -m 0755 "$here/deb/postinst" "$here/deb/prerm" "$root/DEBIAN/"
-echo /etc/apparmor.d/plyfs >"$root/DEBIAN/conffiles"
 cat >"$root/DEBIAN/control" <<C
 Package: plyfs
 Version: $version

@@ -13,9 +13,9 @@ mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# sbom BINARY: the modules that a binary is made of, as it says itself.
+# sbom BINARY…: the modules that binaries are made of, as they say themselves.
 sbom() {
-	go version -m "$1" | awk -v version="$version" '
+	go version -m "$@" | awk '$1 == "dep" || $1 == "=>"' | sort -u -k2,2 | awk -v version="$version" '
 		BEGIN { printf "{\"bomFormat\":\"CycloneDX\",\"specVersion\":\"1.5\",\"version\":1,\"metadata\":{\"component\":{\"type\":\"application\",\"name\":\"plyfs\",\"version\":\"%s\"}},\"components\":[", version }
 		$1 == "dep" || $1 == "=>" { printf "%s{\"type\":\"library\",\"name\":\"%s\",\"version\":\"%s\",\"purl\":\"pkg:golang/%s@%s\"}", sep, $2, $3, $2, $3; sep = "," }
 		END { print "]}" }'
@@ -26,13 +26,13 @@ for arch in amd64 arm64; do
 	name=plyfs-$version-linux-$arch
 	top=$work/$name
 	mkdir -p "$top/man" "$top/systemd"
-	GOARCH=$arch go build -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$version" -o "$top/" ./cmd/plyfs ./cmd/containerd-plyfs-grpc
+	GOARCH=$arch go build -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$version" -o "$top/" ./cmd/plyfs ./cmd/plyfs-image ./cmd/containerd-plyfs-grpc
 	cp README.md CHANGELOG.md LICENSE "$top/"
 	cp plugin/deploy/systemd/* "$top/systemd/"
 	"$work/native" man "$top/man"
 	for shell in bash zsh fish; do "$work/native" completion $shell >"$top/plyfs.$shell"; done
 	sed -i "s/\"plyfs [^\"]*\" \"plyfs\"$/\"plyfs $version\" \"plyfs\"/" "$top"/man/*.1
-	sbom "$top/containerd-plyfs-grpc" >"$out/$name.cdx.json"
+	sbom "$top"/{plyfs,plyfs-image,containerd-plyfs-grpc} >"$out/$name.cdx.json"
 	tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$epoch" -cf - "$name" | gzip -9n >"$out/$name.tar.gz"
 done
 cd "$out"

@@ -125,15 +125,26 @@ func (s *stand) mendedView(ours, kernels *treedump.Tree) {
 
 // TestRepairKilled: killed at every step, it has lost nothing and can be run
 // again; what plyfs shows of what was sound never changes.
-func TestRepairKilled(t *testing.T) {
+func TestRepairKilled(t *testing.T) { repairKilled(t, 3) }
+
+// TestRepairKilledSoak kills it at every single fix.
+func TestRepairKilledSoak(t *testing.T) {
+	if os.Getenv("PLYFS_SOAK") == "" {
+		t.Skip("only with PLYFS_SOAK=1h or the like")
+	}
+	repairKilled(t, 1)
+}
+
+// repairKilled kills at each fix-th fix: there are many.
+func repairKilled(t *testing.T, fix int) {
 	require.Root(t)
 	require.Overlay(t)
 	require.FUSE(t)
 	tried := 0
 	for _, point := range []string{"fsck.fix", "fsck.marked", "fsck.opaque", "fsck.staged", "fsck.moved", "fsck.times"} {
 		step := 1
-		if point == "fsck.fix" && os.Getenv("PLYFS_SOAK") == "" {
-			step = 3 // there are many, and all of them take a while
+		if point == "fsck.fix" {
+			step = fix
 		}
 		for n := 1; ; n += step {
 			s := newStand(t)

@@ -91,25 +91,25 @@ func TestDocumentLinks(t *testing.T) {
 	}
 }
 
-// TestReadmeMap: the map in the README names every room and document there is.
-func TestReadmeMap(t *testing.T) {
-	readme := string(read(t, "README.md"))
+// TestMap: the map in docs/architecture.md names every room and document there is.
+func TestMap(t *testing.T) {
+	text := string(read(t, "docs/architecture.md"))
 	seen := map[string]bool{}
 	for _, f := range files(t) {
 		parts := strings.Split(f, "/")
 		room := ""
 		switch {
 		case len(parts) > 2 && slices.Contains([]string{"cmd", "fs", "integration"}, parts[0]):
-			room = parts[0] + "/" + parts[1]
-		case len(parts) == 2 && parts[0] == "docs":
-			room = f
-		case len(parts) > 1 && !strings.HasPrefix(parts[0], "."):
-			room = parts[0]
+			room = "`" + parts[0] + "/" + parts[1] + "`"
+		case len(parts) == 2 && parts[0] == "docs" && filepath.Ext(f) == ".md":
+			room = "](" + parts[1] + ")"
+		case len(parts) > 1 && parts[0] != "docs" && !strings.HasPrefix(parts[0], "."):
+			room = "`" + parts[0] + "`"
 		}
 		if room != "" && !seen[room] {
 			seen[room] = true
-			if !strings.Contains(readme, "`"+room+"`") && !strings.Contains(readme, "]("+room+")") {
-				t.Errorf("README.md's map doesn't name %s", room)
+			if !strings.Contains(text, room) {
+				t.Errorf("the map in docs/architecture.md doesn't name %s", room)
 			}
 		}
 	}

@@ -1,11 +1,14 @@
 package house
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -127,31 +130,43 @@ func belowAny(p string, prefixes []string) bool {
 // packages is every package of the project.
 func packages(t *testing.T) []pkg {
 	t.Helper()
+	all, err := listed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// listed asks go list once for all tests: it takes seconds.
+var listed = sync.OnceValues(func() (all []pkg, err error) {
+	dir, err := findRoot()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Imports,Deps,GoFiles,TestGoFiles", "./...")
-	cmd.Dir = root(t)
+	cmd.Dir = dir
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+			err = fmt.Errorf("%w\n%s", err, exit.Stderr)
 		}
-		t.Fatal(err)
+		return nil, fmt.Errorf("go list: %w", err)
 	}
-	var all []pkg
-	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p pkg
 		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		all = append(all, p)
 	}
 	if len(all) == 0 {
-		t.Fatal("go list found no package")
+		err = errors.New("go list found no package")
 	}
-	return all
-}
+	return all, err
+})
 
 // TestPlyfsIsLight: the user's command has nothing of containerd's in it,
 // whatever is linked into the daemon beside it.

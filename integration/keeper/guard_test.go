@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plyfs/plyfs/integration/harness"
 )
 
@@ -99,4 +101,34 @@ func TestKeeperGone(t *testing.T) {
 kill -9 $(pgrep -n -f "^plyfs-keeper .*$M\$")
 echo x >$M/x; rm $M/a; test "$(cat $M/x)" = x`)
 	})
+}
+
+// TestGoneBeforeTheKeeper: a keeper whose mount went while no server was there
+// doesn't take the next mount, which has the device's number, for its own.
+func TestGoneBeforeTheKeeper(t *testing.T) {
+	u := harness.Root(t) // fusectl is root's
+	const ctl = "/sys/fs/fuse/connections"
+	if err := unix.Mount("none", ctl, "fusectl", 0, ""); err == nil {
+		t.Cleanup(func() { _ = unix.Unmount(ctl, 0) })
+	} else if err != unix.EBUSY { // it is there already
+		t.Fatalf("%s: %v", ctl, err)
+	}
+	script(t, u, "", `
+keeper=$(pgrep -n -f "^plyfs-keeper .*$M\$"); server=$(server); dev=$(stat -c %d $M)
+kill -STOP $keeper $server
+umount -l $M; kill -9 $server
+for f in /proc/$keeper/fd/*; do case $(readlink $f) in *memfd*) head -c 4096 /dev/zero 1<>$f;; esac; done # no server can go on
+mkdir $D/low $D/next
+for i in $(seq 200); do # the lowest number that is free
+	$BIN mount -o lowerdir=$D/low,keeper=off $D/next
+	test $(stat -c %d $D/next) != $dev || break
+	$BIN umount $D/next; sleep 0.1
+done
+test $(stat -c %d $D/next) = $dev
+kill -CONT $keeper
+for i in $(seq 300); do kill -0 $keeper 2>/dev/null || break; sleep 0.1; done
+ls $D/next
+grep -q 'cannot start another server' $L
+$BIN umount $D/next
+$BIN mount -o lowerdir=$D/low $M`)
 }

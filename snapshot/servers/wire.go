@@ -28,6 +28,7 @@ const (
 	OpCounts = "counts" // what all mounts have done; their requests are timed for some minutes from then on
 )
 
+// Request is what the daemon asks of a server process: an Op, and what it needs.
 type Request struct {
 	Op      string
 	Dir     string        `json:",omitempty"`
@@ -35,6 +36,7 @@ type Request struct {
 	Wait    time.Duration `json:",omitempty"`
 }
 
+// Response is the answer to a Request: Err, or what the Op asked for.
 type Response struct {
 	Err   string        `json:",omitempty"`
 	Errno syscall.Errno `json:",omitempty"` // what Err comes from, 0 when it is nothing of the kernel's

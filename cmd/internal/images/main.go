@@ -49,6 +49,7 @@ func verbs() map[string]verb {
 		"repair":  {true, repair},
 		"commit":  {false, commit},
 		"tree":    {true, tree},
+		"explore": {false, exploreVerb},
 	}
 }
 

@@ -171,3 +171,20 @@ changes and deletes, its bytes, and how many bytes of layers below it hides.
   --format table|json|TEMPLATE
   --root DIR
 `
+
+const exploreUsage = `usage: plyfs explore [FLAG…] IMAGE|CONTAINER|SANDBOX|DIRECTORY|ARCHIVE
+
+Shows on the terminal what the layers of an image or a container do: the files of
+each, what it adds, changes and deletes, and what was changed in a file. It takes
+what runs, too, and OCI layouts and archives without loading them. ? lists the
+keys. Of the host below a sandbox, only what the sandbox has changed is shown.
+
+  --ci                what dive --ci does: measures waste, judges it by rules, and
+                      exits with 1 when one fails; CI=true in the environment does so
+  --ci-config FILE    the rules (default: .dive-ci where there is one)
+  --lowestEfficiency N, --highestWastedBytes SIZE, --highestUserWastedPercent N
+                      (defaults: 0.9, disabled, 0.1)
+  --name NAME         which image of an archive
+  --platform OS/ARCH[/VARIANT]
+  --root DIR
+`

@@ -39,5 +39,8 @@ func verbs() map[string]Verb {
 		"repair":  {repairUsage, cli.Spec{}},
 		"commit":  {commitUsage, cli.Spec{Short: "a:m:c:pq", Long: []string{"author=", "message=", "change=", "pause", "no-pause", "quiet"}}},
 		"tree":    {treeUsage, cli.Spec{Short: "a", Long: []string{"all", "format="}}},
+		"explore": {exploreUsage, cli.Spec{Long: []string{
+			"ci", "ci-config=", "lowestEfficiency=", "highestWastedBytes=", "highestUserWastedPercent=", "name=", "platform=",
+		}}},
 	}
 }

@@ -92,8 +92,12 @@ func (s *Shipper) pullBlob(ctx context.Context, r *Remote, e *endpoint, d ocispe
 		return fmt.Errorf("blob %s: %w", digest, err)
 	}
 	fail.Point("image.fetched")
-	_ = os.Remove(partial + ".lock")
-	return os.Rename(partial, to)
+	if err := os.Rename(partial, to); err != nil {
+		return err
+	}
+	fail.Point("image.named")
+	_ = os.Remove(partial + ".lock") // only now: whoever makes a new one sees the blob
+	return nil
 }
 
 // pullInto goes on with a blob from where its file ends.

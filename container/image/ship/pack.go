@@ -192,7 +192,7 @@ func (p *packer) header(name string, st *unix.Stat_t, attrs map[string][]byte) (
 		}
 	}
 	h := &tar.Header{Name: name, Uid: int(uid), Gid: int(gid), Mode: int64(mode & 0o7777), Format: tar.FormatPAX}
-	h.ModTime = time.Unix(st.Mtim.Sec, 0)
+	h.ModTime = time.Unix(int64(st.Mtim.Sec), 0) // 32 bits on 32-bit machines
 	if p.epoch != nil && h.ModTime.After(*p.epoch) {
 		h.ModTime = *p.epoch
 	}

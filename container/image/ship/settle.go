@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/container/image"
+	"github.com/plyfs/plyfs/fs/fail"
 )
 
 // An image can be used before it is on the disk: waiting for that would take
@@ -21,6 +22,11 @@ import (
 // so there is little to wait for. Preconditions: what this process adds isn't
 // listed yet.
 func (s *Shipper) settle() error {
+	l, err := s.Store.Lock("settle.lock") // whoever waits here finds it done
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	list, err := s.Store.List()
 	if err != nil {
 		return err
@@ -60,6 +66,7 @@ func (s *Shipper) settle() error {
 }
 
 // settleLayer marks one layer as being on the disk, which it is then.
+// Preconditions: settle.lock is held.
 func (s *Shipper) settleLayer(chain string) error {
 	info := s.layerInfo(chain)
 	if info == nil || info.Boot == "" {
@@ -78,5 +85,6 @@ func (s *Shipper) settleLayer(chain string) error {
 	if err := os.WriteFile(tmp, text, 0o600); err != nil {
 		return err
 	}
+	fail.Point("image.settling")
 	return os.Rename(tmp, filepath.Join(dir, "info.json"))
 }

@@ -66,7 +66,7 @@ func (s *Shipper) limits() Limits {
 		return Limits{max(l.Bytes, 1<<40), max(l.Entries, 1<<24)}
 	}
 	if l.Bytes == 0 {
-		l.Bytes = int64(st.Bavail) / 20 * 19 * st.Bsize
+		l.Bytes = int64(st.Bavail) / 20 * 19 * int64(st.Bsize)
 	}
 	if l.Entries == 0 {
 		l.Entries = 1 << 24

@@ -62,7 +62,7 @@ func (s *Side) do(o *Op) (string, error) {
 	switch o.Kind {
 	case opCreate, opWrite, opAppend, opOpenTrunc, opTruncate, opGone, opFallocate, opMmap, opCopy, opTmpfile, opRead:
 		return s.doFile(o)
-	case opOpen, opHeldRead, opHeldWrite, opHeldTrunc, opHeldStat, opHeldChmod, opHeldClose:
+	case opOpen, opHeldRead, opHeldWrite, opHeldTrunc, opHeldStat, opHeldChmod, opHeldSync, opHeldClose:
 		return s.doHeld(o)
 	case opStat, opReaddir:
 		return s.doLook(o)

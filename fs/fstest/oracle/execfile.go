@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,8 +102,15 @@ func content(fd int) (string, error) {
 	}
 }
 
-// mmapWrite changes the file through a shared mapping, as far as it goes.
-func mmapWrite(fd int, o *Op) (string, error) {
+// mmapWrite changes the file through a shared mapping, as far as it goes. A server
+// that is killed meanwhile makes the access a fault.
+func mmapWrite(fd int, o *Op) (text string, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil {
+			text, err = "fault", unix.EFAULT
+		}
+	}()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return "fstat", err
@@ -123,7 +131,7 @@ func mmapWrite(fd int, o *Op) (string, error) {
 	if err := unix.Msync(m, unix.MS_SYNC); err != nil {
 		return "msync", err
 	}
-	text, err := content(fd) // write(2) and mappings are to agree at once
+	text, err = content(fd) // write(2) and mappings are to agree at once
 	if merr := unix.Munmap(m); err == nil {
 		err = merr
 	}

@@ -37,6 +37,12 @@ func (s *Side) doHeld(o *Op) (string, error) {
 		return "", unix.Ftruncate(*fd, o.Len)
 	case opHeldChmod:
 		return "", unix.Fchmod(*fd, o.Mode)
+	case opHeldSync:
+		text, err := pwrite(*fd, pattern(o.Tag, int(o.Len)), o.Off)
+		if err == nil {
+			err = unix.Fsync(*fd)
+		}
+		return text, err
 	case opHeldStat:
 		var st unix.Stat_t
 		err := unix.Fstat(*fd, &st)

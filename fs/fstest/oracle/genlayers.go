@@ -44,7 +44,10 @@ type Setup struct {
 	// Redirect lets the renames of lower directories be a redirect. Without
 	// it the kernel answers EXDEV where plyfs copies up.
 	Redirect bool
-	Extra    string // a mount option of plyfs that is to make no difference
+	// Metacopy and CutOff are not drawn. With CutOff plyfs has no redirects, and
+	// copies up what the kernel redirects.
+	Metacopy, CutOff bool
+	Extra            string // a mount option of plyfs that is to make no difference
 }
 
 // GoString is what rapid shows of a drawn setup.

@@ -23,7 +23,7 @@ func (k Kernel) Mount(a Args) error {
 	if a.UserXattr {
 		o = append(o, "userxattr")
 	} else {
-		o = append(o, "redirect_dir="+onOff(a.Redirect), "metacopy=off", "index="+onOff(a.Index))
+		o = append(o, "redirect_dir="+onOff(a.Redirect), "metacopy="+onOff(a.Metacopy), "index="+onOff(a.Index))
 	}
 	// EBUSY: a live mount of another sequence makes a copy of the mount table,
 	// with the mount in it that just ended here, and has not pruned it yet.

@@ -42,6 +42,7 @@ const (
 	opHeldStat  Kind = "held-fstat"
 	opHeldChmod Kind = "held-fchmod"
 	opHeldClose Kind = "held-close"
+	opHeldSync  Kind = "held-write-fsync" // in scripts only
 	opRemount   Kind = "remount"
 	opSwap      Kind = "swap"   // remount with the uppers exchanged
 	opCommit    Kind = "commit" // remount with the upper as top lower, and a fresh one
@@ -120,7 +121,7 @@ func (o Op) arguments() string {
 		return fmt.Sprintf(" off=%d len=%d", o.Off, o.Len)
 	case opOpen:
 		return fmt.Sprintf(" slot=%d flags=%s", o.Slot, openFlags(o.Flags))
-	case opHeldWrite:
+	case opHeldWrite, opHeldSync:
 		return fmt.Sprintf(" slot=%d%s", o.Slot, data)
 	case opHeldRead, opHeldStat, opHeldClose:
 		return fmt.Sprintf(" slot=%d", o.Slot)

@@ -19,6 +19,8 @@ type Plyfs struct {
 	userNS bool
 	index  string // of index files; "" when there are none
 	fail   string // PLYFS_FAIL of the next process
+	count  bool   // it counts the failpoints that it passes
+	passed map[string]int
 
 	mu    sync.Mutex // serialises orders
 	cmd   *exec.Cmd  // nil when none runs; protected by mu
@@ -82,6 +84,9 @@ func (p *Plyfs) order(o order) error {
 		p.end()
 		return fmt.Errorf("the server ended: %s", words)
 	}
+	for point, n := range a.Passed {
+		p.passed[point] += n
+	}
 	if a.Err != "" {
 		return fmt.Errorf("%s", a.Err)
 	}
@@ -126,6 +131,9 @@ func (p *Plyfs) Words() string {
 func (p *Plyfs) start() error {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), ServerEnv+"=1", "PLYFS_FAIL="+p.fail)
+	if p.count {
+		cmd.Env = append(cmd.Env, countEnv+"=1")
+	}
 	words := new(tail)
 	cmd.Stderr = words
 	in, err := cmd.StdinPipe()

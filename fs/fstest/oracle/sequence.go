@@ -38,6 +38,7 @@ type sequence struct {
 	stop   *Difference      // ended early, for this reason
 	crash  bool             // there was a crash: times of directories may be later
 	copies int
+	played []string // with crashes: what was done, which a second run may not draw again
 }
 
 // told is who is told what went wrong: rapid's T or testing's.
@@ -116,6 +117,9 @@ func (s *sequence) open() error {
 	}
 	s.k = newSide(s.Kernel, filepath.Join(s.base, "k"), s.lower, s.Mode, &s.setup)
 	s.p = newSide(s.Subject, filepath.Join(s.base, "p"), s.lower, s.Mode, &s.setup)
+	if s.setup.CutOff {
+		s.p.Args.Redirect = false
+	}
 	for _, side := range []*Side{s.k, s.p} {
 		if err := side.prepare(s.setup.Upper, s.Mode.Prefix()); err != nil {
 			return err
@@ -217,6 +221,9 @@ func (s *sequence) fail(format string, args ...any) {
 		if words := p.Words(); words != "" {
 			s.t.Logf("the server said:\n%s", words)
 		}
+	}
+	if len(s.played) > 0 {
+		fmt.Fprintf(os.Stderr, "over %#v\nplayed:\n  %s\n", s.setup, strings.Join(s.played, "\n  "))
 	}
 	s.t.Fatalf(format, args...)
 }

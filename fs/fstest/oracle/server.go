@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plyfs/plyfs/fs/fail"
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
@@ -32,6 +33,9 @@ import (
 // ServerEnv makes a program that calls ServeIfAsked the server.
 const ServerEnv = "_PLYFS_ORACLE_SERVER"
 
+// countEnv has it count the failpoints that it passes.
+const countEnv = "_PLYFS_ORACLE_COUNT"
+
 type order struct {
 	Mount   bool   `json:"mount"`
 	Dir     string `json:"dir"`
@@ -40,7 +44,8 @@ type order struct {
 }
 
 type answer struct {
-	Err string `json:"err"`
+	Err    string         `json:"err"`
+	Passed map[string]int `json:"passed"` // failpoints, of the mount that ended
 }
 
 // ServeIfAsked is the server process when it is to be one, and then does not
@@ -61,6 +66,7 @@ func ServeIfAsked() {
 // server is the state of the server process.
 type server struct {
 	mounts map[string]*served
+	passed func() map[string]int // see fail.Record; nil unless they are counted
 }
 
 // served is one mount. done gets what became of it.
@@ -82,6 +88,9 @@ func (h *server) run(in io.Reader, out io.Writer) error {
 		if err := h.obey(&o); err != nil {
 			a.Err = err.Error()
 		}
+		if os.Getenv(countEnv) != "" && !o.Mount {
+			a.Passed = h.passed()
+		}
 		if err := reply.Encode(a); err != nil {
 			return err
 		}
@@ -97,6 +106,9 @@ func (h *server) obey(o *order) error {
 }
 
 func (h *server) mount(o *order) error {
+	if os.Getenv(countEnv) != "" {
+		h.passed = fail.Record()
+	}
 	opts, _, err := layer.Parse([]string{o.Options}, false)
 	if err != nil {
 		return err
@@ -151,6 +163,9 @@ func optionText(a Args) string {
 	}
 	if a.Redirect {
 		o = append(o, "redirect_dir=on")
+	}
+	if a.Metacopy {
+		o = append(o, "metacopy=on")
 	}
 	if a.Extra != "" {
 		o = append(o, a.Extra)

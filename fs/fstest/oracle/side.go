@@ -19,6 +19,7 @@ type Args struct {
 	UserXattr   bool
 	Index       bool // hard links are to survive copy-up
 	Redirect    bool // renamed directories may be redirected
+	Metacopy    bool // changed attributes copy no data; implies Redirect
 	Extra       string
 }
 
@@ -46,7 +47,7 @@ func newSide(fs Filesystem, base string, lower []string, m *Mode, over *Setup) *
 	s := &Side{FS: fs, Args: Args{
 		Dir: filepath.Join(base, "mnt"), Lower: lower,
 		Upper: filepath.Join(base, "upper"), Work: filepath.Join(base, "work"),
-		UserXattr: m.UserXattr, Index: over.Links, Redirect: over.Redirect, Extra: over.Extra,
+		UserXattr: m.UserXattr, Index: over.Links, Redirect: over.Redirect || over.Metacopy, Metacopy: over.Metacopy, Extra: over.Extra,
 	}}
 	for i := range s.held {
 		s.held[i] = -1
