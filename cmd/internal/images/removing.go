@@ -29,10 +29,10 @@ func rmi(c *call) error {
 
 func tellRemoved(r *ship.Removed) {
 	for _, n := range r.Untagged {
-		fmt.Println("Untagged: " + n)
+		done("Untagged: " + n)
 	}
 	for _, id := range r.Deleted {
-		fmt.Println("Deleted: " + id)
+		done("Deleted: " + id)
 	}
 	if r.Busy {
 		fmt.Fprintln(os.Stderr, "plyfs: the store is in use: the space is given back by the next plyfs rmi or image prune")
@@ -81,7 +81,7 @@ func prune(c *call) error {
 	}
 	r, err := s.Prune(c.has("a", "all"))
 	tellRemoved(&r)
-	fmt.Println("Space given back: " + humanSize(r.Bytes))
+	done("Space given back: " + humanSize(r.Bytes))
 	return err
 }
 
@@ -194,4 +194,11 @@ func check(c *call) error {
 		return fmt.Errorf("%d faults; plyfs system check --repair deletes what is damaged, and plyfs pull or load gets it again", n)
 	}
 	return nil
+}
+
+// done says what was done, unless -q was given.
+func done(text string) {
+	if !cli.Quiet() {
+		fmt.Println(text)
+	}
 }

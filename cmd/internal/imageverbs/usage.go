@@ -168,6 +168,7 @@ Says for each layer of an image which command made it, how many files it adds,
 changes and deletes, its bytes, and how many bytes of layers below it hides.
 
   -a, --all              also the files: A added, C changed, D deleted
+  -q, --quiet            names of layers only
   --format table|json|TEMPLATE
   --root DIR
 `
