@@ -112,7 +112,7 @@ func (r *Run) startJob(o *order, stdio IO) error {
 	if err := initSide.send(message{}); err != nil && !errors.Is(err, unix.EPIPE) {
 		return err
 	}
-	return r.awaitPayload(initSide, nil)
+	return r.awaitPayload(initSide, nil, nil)
 }
 
 // job is what init does with one, in the container's root.

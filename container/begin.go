@@ -112,7 +112,7 @@ func newHead(outer, inner idMaps, dir string) (*head, error) {
 	}
 	// Its places for what comes with the order are taken, so that nothing else
 	// gets there.
-	files := []uintptr{n, n, n, theirs.f.Fd(), n, n, n}
+	files := []uintptr{n, n, n, theirs.f.Fd(), n, n, n, n}
 	// The child executes the program by this number. While it puts its files in
 	// place it uses numbers above the highest of them.
 	above := int(slices.Max(files)) + 2*len(files)
@@ -173,7 +173,7 @@ const (
 )
 
 // ordered are the places of the descriptors that come with the order.
-var ordered = []int{fdOrder, fdInit, fdLog, 0, 1, 2}
+var ordered = []int{fdOrder, fdInit, fdLog, fdCount, 0, 1, 2}
 
 // order tells the stage what to do when its ids are mapped. dir is where the
 // container's directory is now. The result is our end of the socket to init.
@@ -198,7 +198,10 @@ func (r *Run) order(o *order, dir string, stdio IO) (initSide peer, err error) {
 		return initSide, err
 	}
 	defer null.Close()
-	fds := []int{int(text.Fd()), int(initEnd.f.Fd()), int(log.Fd())}
+	if r.counters, err = newCounters(r.c.ID); err != nil {
+		return initSide, err
+	}
+	fds := []int{int(text.Fd()), int(initEnd.f.Fd()), int(log.Fd()), int(r.counters.Fd())}
 	for _, f := range []*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr} {
 		if f == nil {
 			f = null
@@ -227,11 +230,7 @@ func awaitOrder(monitor peer) (*order, error) {
 		}
 		unix.Close(fd)
 	}
-	o, err := readOrder()
-	if err == nil {
-		_, _, err = monitor.receive() // our ids are mapped
-	}
-	return o, err
+	return readOrder()
 }
 
 // stageEnv has what the Go runtime reads; nothing else reaches the server. Until

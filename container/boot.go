@@ -25,6 +25,7 @@ const (
 	fdOrder = 4 // the order, as a file
 	fdInit  = 5 // stage: init's end of the socket to the monitor; init: socket to the stage
 	fdLog   = 6 // stage: what the server of the root has to say
+	fdCount = 7 // stage: memory that the server counts in
 )
 
 // roles are what this program can be started as.
@@ -98,6 +99,8 @@ type order struct {
 	Job []string
 	// Slack is the timer slack of the payload; 0 leaves it as it is.
 	Slack uintptr
+	// Quick says that init needs no program of its own (quick.go).
+	Quick bool
 	// Resolv and similar texts of the host that init may not be able to read.
 	Resolv string
 }

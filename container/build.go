@@ -81,7 +81,7 @@ func (p *initProcess) mountProc() error {
 // mountScratch makes the tmpfs of the small things. It lies in the old tree,
 // because only an attached mount can be cloned, and goes with it.
 func (p *initProcess) mountScratch() (err error) {
-	if p.scratch, err = newMount("tmpfs", inert, "size=4m", "mode=0755"); err != nil {
+	if p.scratch, err = newMount("tmpfs", inert, scratchOptions...); err != nil {
 		return err
 	}
 	old, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -22,9 +22,46 @@ var standard = []struct {
 	{"tty", 5, 0},
 }
 
+// devLinks are its symbolic links, and where they lead.
+var devLinks = [...][2]string{
+	{"fd", "/proc/self/fd"},
+	{"stdin", "/proc/self/fd/0"},
+	{"stdout", "/proc/self/fd/1"},
+	{"stderr", "/proc/self/fd/2"},
+	{"ptmx", "pts/ptmx"},
+}
+
+// devMount is a filesystem below /dev.
+type devMount struct {
+	dir, fsType string
+	attrs       int
+	options     []string
+}
+
+// devOptions and scratchOptions are those of the two tmpfs.
+var (
+	devOptions     = []string{"mode=0755", "size=64m"}
+	scratchOptions = []string{"size=4m", "mode=0755"}
+)
+
+const devAttrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+
+func (o *order) devMounts() []devMount {
+	pts := []string{"newinstance", "ptmxmode=0666", "mode=0620"}
+	const ttyGroup = 5
+	if o.Inner.mapsGroup(ttyGroup) {
+		pts = append(pts, fmt.Sprintf("gid=%d", ttyGroup))
+	}
+	return []devMount{
+		{"pts", "devpts", devAttrs, pts},
+		{"shm", "tmpfs", inert, []string{"mode=1777", "size=64m"}},
+		{"mqueue", "mqueue", inert, nil},
+	}
+}
+
 // mountDev makes /dev: a tmpfs, so that nothing in the image has a say.
 func (p *initProcess) mountDev() (err error) {
-	if p.dev, err = p.mountAt("/dev", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "mode=0755", "size=64m"); err != nil {
+	if p.dev, err = p.mountAt("/dev", "tmpfs", devAttrs, devOptions...); err != nil {
 		return err
 	}
 	for _, d := range standard {
@@ -38,31 +75,12 @@ func (p *initProcess) mountDev() (err error) {
 			return err
 		}
 	}
-	for _, l := range [][2]string{
-		{"fd", "/proc/self/fd"},
-		{"stdin", "/proc/self/fd/0"},
-		{"stdout", "/proc/self/fd/1"},
-		{"stderr", "/proc/self/fd/2"},
-		{"ptmx", "pts/ptmx"},
-	} {
+	for _, l := range devLinks {
 		if err := unix.Symlinkat(l[1], p.dev, l[0]); err != nil {
 			return fmt.Errorf("/dev/%s: %w", l[0], err)
 		}
 	}
-	pts := []string{"newinstance", "ptmxmode=0666", "mode=0620"}
-	const ttyGroup = 5
-	if p.Inner.mapsGroup(ttyGroup) {
-		pts = append(pts, fmt.Sprintf("gid=%d", ttyGroup))
-	}
-	for _, m := range []struct {
-		dir, fsType string
-		attrs       int
-		options     []string
-	}{
-		{"pts", "devpts", unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC, pts},
-		{"shm", "tmpfs", inert, []string{"mode=1777", "size=64m"}},
-		{"mqueue", "mqueue", inert, nil},
-	} {
+	for _, m := range p.devMounts() {
 		fd, err := p.mountAt("/dev/"+m.dir, m.fsType, m.attrs, m.options...)
 		if err != nil {
 			return err

@@ -28,7 +28,9 @@
 //	          root in it has no power over the server of its root. It opens
 //	          /dev/fuse there (the kernel wants that), mounts, sends the
 //	          descriptor to the stage and closes it, builds the tree, gives up
-//	          every right that it doesn't need, and becomes the payload.
+//	          every right that it doesn't need, and becomes the payload. For an
+//	          ordinary container it is no program, but a copy of the stage that
+//	          executes a list of system calls (quick.go).
 //
 // As root the stage stays in the initial user namespace, and the ids of init's
 // are a range that no file on the host belongs to; files keep their ids,

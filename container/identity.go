@@ -44,8 +44,11 @@ func lookUp(root int, spec string) (identity, error) {
 	if err := checkUser(spec); err != nil {
 		return identity{}, err
 	}
-	found, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"},
-		bytes.NewReader(database(root, "/etc/passwd")), bytes.NewReader(database(root, "/etc/group")))
+	return findUser(spec, database(root, "/etc/passwd"), database(root, "/etc/group"))
+}
+
+func findUser(spec string, passwd, group []byte) (identity, error) {
+	found, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, bytes.NewReader(passwd), bytes.NewReader(group))
 	if err != nil {
 		return identity{}, &failure{125, fmt.Sprintf("user %s: %v", spec, err)}
 	}

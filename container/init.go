@@ -85,6 +85,15 @@ const mounted = "mounted"
 // nothing from anybody else.
 var base = []string{"/tmp", "/run", "/mnt", "/sys"}
 
+func mountOn() string {
+	for _, dir := range base {
+		if unix.Access(dir, unix.X_OK) == nil {
+			return dir
+		}
+	}
+	return base[len(base)-1]
+}
+
 // mountRoot mounts the root, and hands the descriptor of a served one over.
 func (p *initProcess) mountRoot(open Opener) error {
 	// What the host mounts later may come in until we pivot, but nothing of
@@ -101,13 +110,7 @@ func (p *initProcess) mountRoot(open Opener) error {
 			p.trees = append(p.trees, fd)
 		}
 	}
-	on := base[len(base)-1]
-	for _, dir := range base {
-		if unix.Access(dir, unix.X_OK) == nil {
-			on = dir
-			break
-		}
-	}
+	on := mountOn()
 	if p.Spec.Root.FS != "" {
 		fs, err := open(p.Spec.Root.FS, p.Dir)
 		if err != nil {

@@ -36,7 +36,7 @@ func (s *Store) Launch(name string, spec *Spec, stdio IO, created func(*Containe
 	e := entry{draft: d, created: created}
 	defer e.unlock()
 	if r.outer, r.inner, err = launchMaps(spec.IDs); err == nil {
-		err = r.start(&e, stdio)
+		r, err = r.attempt(&e, stdio)
 	}
 	if err != nil {
 		r.abandon()

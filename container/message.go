@@ -68,6 +68,11 @@ func (p peer) send(m message, fds ...int) error {
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
+	return p.write(text, oob...)
+}
+
+// write sends what isn't a message.
+func (p peer) write(text []byte, oob ...byte) error {
 	for {
 		err := unix.Sendmsg(int(p.f.Fd()), text, oob, nil, unix.MSG_NOSIGNAL)
 		if !errors.Is(err, unix.EINTR) {
@@ -76,20 +81,43 @@ func (p peer) send(m message, fds ...int) error {
 	}
 }
 
+// await waits for a packet and says how long it is; io.EOF says that the other end is
+// gone. Room for the longest would be a page fault for each page.
+func (p peer) await() (int, error) {
+	for {
+		size, _, err := unix.Recvfrom(int(p.f.Fd()), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ECONNRESET), err == nil && size == 0:
+			return 0, io.EOF
+		default:
+			return min(size, maxMessage), err
+		}
+	}
+}
+
+// read receives what isn't a message.
+func (p peer) read() ([]byte, error) {
+	size, err := p.await()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	for {
+		n, _, err := unix.Recvfrom(int(p.f.Fd()), b, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return b[:max(n, 0)], err
+		}
+	}
+}
+
 // receive waits for a message; io.EOF says that the other end is gone.
 func (p peer) receive() (m message, fds []int, err error) {
-	// How long is it? Room for the longest would be a page fault for each page.
-	size, _, err := unix.Recvfrom(int(p.f.Fd()), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
-	for errors.Is(err, unix.EINTR) {
-		size, _, err = unix.Recvfrom(int(p.f.Fd()), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
-	}
-	if errors.Is(err, unix.ECONNRESET) || err == nil && size == 0 {
-		return m, nil, io.EOF
-	}
+	size, err := p.await()
 	if err != nil {
 		return m, nil, err
 	}
-	buf := make([]byte, min(size, maxMessage))
+	buf := make([]byte, size)
 	oob := make([]byte, unix.CmsgSpace(4*maxFDs))
 	var n, on int
 	for {

@@ -14,6 +14,7 @@ func (o *order) packed(c *codec) {
 	c.boolean(&o.Guarded)
 	texts(c, &o.Job)
 	integer(c, &o.Slack)
+	c.boolean(&o.Quick)
 	text(c, &o.Resolv)
 }
 

@@ -34,8 +34,23 @@ func stage(monitor peer, open Opener) error {
 	if err != nil {
 		return err
 	}
+	var quick *quickInit
+	if o.Quick { // our ids aren't mapped yet
+		if quick, err = newQuick(o, open, theirs); err != nil {
+			return declined(monitor)
+		}
+	}
+	told, _, err := monitor.receive()
+	if err != nil {
+		return err
+	}
 	fail.Point("stage.told")
-	pid, err := startInit(o, theirs)
+	var pid int
+	if quick != nil {
+		pid, err = quick.start(told.Filter)
+	} else {
+		pid, err = startInit(o, theirs)
+	}
 	theirs.close()
 	unix.Close(fdInit)
 	unix.Close(fdOrder)
@@ -83,11 +98,21 @@ func stage(monitor peer, open Opener) error {
 	ours.close()
 	monitor.close()
 	fail.Point("stage.serve")
-	if err := root.Serve(fds[0], !o.Inner.none()); err != nil {
+	if err := root.Serve(fds[0], !o.Inner.none(), os.NewFile(fdCount, "counters")); err != nil {
 		fmt.Fprintf(os.Stderr, "plyfs: the server of the root: %v\n", err)
 		os.Exit(1)
 	}
 	return nil
+}
+
+// declined says that init has to be a program after all.
+func declined(monitor peer) error {
+	for range 2 { // mapped, entered
+		if _, _, err := monitor.receive(); err != nil {
+			return nil //nolint:nilerr // it has given up
+		}
+	}
+	return monitor.send(message{What: again})
 }
 
 // namespaces are what init gets anew, beside those that it makes itself when

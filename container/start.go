@@ -44,18 +44,20 @@ type Run struct {
 	// Warnings say what was asked for and isn't in force.
 	Warnings []string
 
-	c       *Container
-	init    process
-	stage   process
-	served  bool
-	again   bool // it has ended, and is to be started anew
-	outer   idMaps
-	inner   idMaps
-	said    *os.File // what the server of the root says, where no file keeps it
-	tell    func(string)
-	group   *cgroup.Group
-	net     *netHelper
-	stageIn peer
+	c        *Container
+	init     process
+	stage    process
+	served   bool
+	again    bool // it has ended, and is to be started anew
+	slow     bool // init has to be a program
+	outer    idMaps
+	inner    idMaps
+	counters *os.File // where the server counts: it is found in our descriptors
+	said     *os.File // what the server of the root says, where no file keeps it
+	tell     func(string)
+	group    *cgroup.Group
+	net      *netHelper
+	stageIn  peer
 }
 
 // Start starts the container: this process becomes its monitor and must call
@@ -78,7 +80,7 @@ func (c *Container) Start(stdio IO) (*Run, error) {
 	// Kept also when it fails: what was written by then belongs to these ids.
 	if st.Outer, st.Inner, err = chooseMaps(c.spec.IDs, st.Slot); err == nil {
 		r.outer, r.inner = st.Outer, st.Inner
-		err = r.start(&entry{st: st}, stdio)
+		r, err = r.attempt(&entry{st: st}, stdio)
 	}
 	if err != nil {
 		r.abandon()
@@ -100,12 +102,32 @@ func (r *Run) failed(st *State, err error) error {
 	return &StartError{f.Code, f.Text}
 }
 
+// errAgain says that init has to be a program.
+var errAgain = errors.New("the container's start is made anew")
+
+// attempt starts it, at most twice: once more with a program for init, when the
+// quick one has met something that it doesn't know. The result is what was started
+// last.
+func (r *Run) attempt(e *entry, stdio IO) (*Run, error) {
+	err := r.start(e, stdio)
+	if !errors.Is(err, errAgain) {
+		return r, err
+	}
+	r.abandon()
+	stdio.Meanwhile, stdio.Warn = nil, nil // that is done
+	next := r.c.run(stdio)
+	next.slow, next.outer, next.inner = true, r.outer, r.inner
+	e.draft = nil // it has its place
+	return next, next.start(e, stdio)
+}
+
 func (r *Run) start(e *entry, stdio IO) error {
 	c := r.c
 	o := &order{Spec: c.spec, ID: c.ID, Dir: c.Dir(), HostRoot: os.Geteuid() == 0}
 	o.Spec.Files = c.spec.withFiles()
 	o.Guarded = o.HostRoot
 	o.Outer, o.Inner = r.outer, r.inner
+	o.Quick = !r.slow && o.isQuick()
 	mapping, err := r.startStage(o)
 	if err != nil {
 		return err
@@ -124,11 +146,11 @@ func (r *Run) start(e *entry, stdio IO) error {
 	if stdio.Meanwhile != nil {
 		stdio.Meanwhile()
 	}
-	f := compileFilter(&c.spec.Process, o.Inner.single() && c.spec.IDs.Virtual && !c.spec.Process.Notify)
+	f := compileFilter(&c.spec.Process, o.pretends())
 	if err := mapping.wait(); err != nil {
 		return err
 	}
-	if err := r.stageIn.send(message{What: mapped}); err != nil {
+	if err := r.stageIn.send(message{What: mapped, Filter: f.program}); err != nil {
 		return err
 	}
 	// The rest while init is made.
@@ -147,6 +169,9 @@ func (r *Run) start(e *entry, stdio IO) error {
 	}
 	if err != nil {
 		return fmt.Errorf("the stage ended before the container was made%s", r.seeLog())
+	}
+	if m.What == again {
+		return errAgain
 	}
 	r.init = identify(m.Pid)
 	r.group = cgroup.Plan("plyfs-"+c.ID, c.spec.Limits.cgroup())
@@ -180,12 +205,14 @@ func (r *Run) start(e *entry, stdio IO) error {
 		fail.Point("start.told")
 		return err
 	}
-	if !o.Guarded {
+	if o.Quick {
+		goOn = nil // it asks, and is answered
+	} else if !o.Guarded {
 		if err := goOn(); err != nil {
 			return err
 		}
 	}
-	if err := r.awaitPayload(initSide, goOn); err != nil {
+	if err := r.awaitPayload(initSide, goOn, o.answer); err != nil {
 		return err
 	}
 	if err := r.settle(); err != nil {
@@ -227,9 +254,9 @@ func (r *Run) warn(texts ...string) {
 // awaitPayload listens to init until it has become the payload, and to the
 // stage, which speaks only when it fails (it has done when it serves): then init
 // may wait for its root for ever.
-func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
+func (r *Run) awaitPayload(initSide peer, goOn func() error, answer func(init peer) error) error {
 	defer r.stageIn.close()
-	isReady := false
+	isReady, retry := false, false
 	var f, first *failure // first is the reason for what init saw
 	stageSpeaks := true
 	hear := func(timeout int) (init bool, err error) {
@@ -261,7 +288,7 @@ func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
 		}
 		m, fds, err := initSide.receive()
 		switch {
-		case errors.Is(err, io.EOF) && isReady && f == nil:
+		case errors.Is(err, io.EOF) && isReady && f == nil && !retry:
 			return nil
 		case err != nil && f == nil:
 			f = &failure{125, "process 1 of the container ended before the command was started" + r.seeLog()}
@@ -270,10 +297,21 @@ func (r *Run) awaitPayload(initSide peer, goOn func() error) error {
 			if stageSpeaks {
 				_, _ = hear(1000)
 			}
-			if first != nil {
-				f = first
+			switch {
+			case first != nil:
+				return first
+			case retry:
+				return errAgain
 			}
 			return f
+		case m.What == again:
+			retry = true
+		case m.What == who:
+			if err := answer(initSide); errors.Is(err, io.EOF) {
+				retry = true // the reason for the end may be the stage's
+			} else if err != nil {
+				return err
+			}
 		case m.Failure != nil:
 			f = m.Failure
 		case m.What == mounted:

@@ -75,6 +75,7 @@ func (r *Run) finish(code int, trouble error, oom bool) (*State, error) {
 // more is ended: it could only fail. One thread waits for both: others would have
 // to be made first.
 func (r *Run) reap() (code int, trouble error) {
+	defer r.counters.Close()
 	if r.init.PID == 0 {
 		if r.stage.PID != 0 {
 			wait(r.stage.PID)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -126,13 +127,36 @@ func TestObserved(t *testing.T) {
 		`plyfs_snapshotter_servers 1`,
 		`plyfs_fuse_requests_total{op="create"} 1`,
 		`plyfs_copy_up_bytes_total 0`,
+		`plyfs_copy_ups_total 0`,
+		`plyfs_answers_total{from="layer"} `,
 		`plyfs_snapshotter_call_seconds_count{code="OK",method="Prepare"} 3`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("metrics lack %s", want)
 		}
 	}
+	// From the first look on requests are timed.
+	must(t, os.Mkdir(m[0].Source+"/d", 0o755))
+	body = get(t, http.DefaultClient, "http://"+address+"/metrics")
+	for _, want := range []string{`plyfs_fuse_request_seconds_count{op="mkdir"} 1`, `plyfs_fuse_request_seconds_bucket{op="mkdir",le="17.179869184"} 1`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
 	var st unix.Stat_t
+	// plyfs stats and trace find the mount by the name of its server's memory.
+	must(t, unix.Stat(m[0].Source, &st))
+	name, found := fmt.Sprintf("/memfd:plyfs-meter:%d:%d (deleted)", unix.Major(st.Dev), unix.Minor(st.Dev)), false
+	fds, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	must(t, err)
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && to == name {
+			found = true
+		}
+	}
+	if !found {
+		t.Errorf("nobody has %s", name)
+	}
 	must(t, unix.Stat(dir+"/debug.sock", &st))
 	if st.Mode&0o777 != 0o600 {
 		t.Errorf("debug socket has mode %o", st.Mode&0o777)

@@ -62,11 +62,16 @@ var (
 	descMounts    = prometheus.NewDesc("plyfs_snapshotter_mounts", "Unions that are mounted.", nil, nil)
 	descServers   = prometheus.NewDesc("plyfs_snapshotter_servers", "Processes that serve mounts.", nil, nil)
 	descRequests  = prometheus.NewDesc("plyfs_fuse_requests_total", "FUSE requests of the mounts that there are, by kind.", []string{"op"}, nil)
+	descTimes     = prometheus.NewDesc("plyfs_fuse_request_seconds", "How long servers took for requests, by kind, while they were timed: from the first scrape on, if one comes every five minutes.", []string{"op"}, nil)
+	descAnswers   = prometheus.NewDesc("plyfs_answers_total", "Names and attributes by where they came from.", []string{"from"}, nil)
+	descCopyUps   = prometheus.NewDesc("plyfs_copy_ups_total", "Files and directories that the mounts that there are have copied to the upper layer.", nil, nil)
+	descRead      = prometheus.NewDesc("plyfs_read_bytes_total", "Bytes that the kernel read from the mounts that there are.", nil, nil)
+	descWritten   = prometheus.NewDesc("plyfs_written_bytes_total", "Bytes that the kernel wrote to them.", nil, nil)
 	descCopied    = prometheus.NewDesc("plyfs_copy_up_bytes_total", "Bytes that the mounts that there are have copied from lower layers to upper ones.", nil, nil)
 )
 
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSnapshots, descMounts, descServers, descRequests, descCopied} {
+	for _, d := range []*prometheus.Desc{descSnapshots, descMounts, descServers, descRequests, descCopied, descTimes, descAnswers, descCopyUps, descRead, descWritten} {
 		ch <- d
 	}
 }
@@ -93,7 +98,23 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	for op, n := range c.Requests {
 		ch <- prometheus.MustNewConstMetric(descRequests, prometheus.CounterValue, float64(n), strings.ToLower(op))
 	}
-	ch <- prometheus.MustNewConstMetric(descCopied, prometheus.CounterValue, float64(c.CopiedUp))
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	counter(descCopied, float64(c.CopiedUp))
+	f := &c.Figures
+	counter(descAnswers, float64(f.Known), "memory")
+	counter(descAnswers, float64(f.Asked), "layer")
+	counter(descCopyUps, float64(f.CopyUps))
+	counter(descRead, float64(f.Read))
+	counter(descWritten, float64(f.Written))
+	for op, t := range f.Times {
+		buckets := map[float64]uint64{}
+		for le, n := range t.Buckets {
+			buckets[time.Duration(le).Seconds()] = n
+		}
+		ch <- prometheus.MustNewConstHistogram(descTimes, t.Count, t.Sum, buckets, strings.ToLower(op))
+	}
 }
 
 // serveHTTP serves metrics and pprof where the configuration wants them. An

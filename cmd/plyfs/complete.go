@@ -47,7 +47,7 @@ var argKinds = map[string]argKind{
 	"config": argDefault, "fsck": argFile, "run": argCommand, "exec": argExec, "attach": argRunning, "ps": argNone,
 	"logs": argContainer, "inspect": argContainer, "stop": argRunning, "kill": argRunning, "wait": argContainer,
 	"rm": argContainer, "pause": argRunning, "unpause": argContainer, "update": argContainer, "stats": argStats,
-	"top": argRunning, "cp": argFile, "rename": argContainer, "doctor": argNone, "version": argNone, "help": argVerb,
+	"top": argStats, "trace": argStats, "metrics": argNone, "cp": argFile, "rename": argContainer, "doctor": argNone, "version": argNone, "help": argVerb,
 	"completion": argShell, "man": argFile, "upgrade": argMount,
 	"pull": argImage, "push": argImage, "load": argFile, "save": argImage, "import": argFile, "images": argImage, "rmi": argImage,
 	"tag": argImage, "history": argImage, "tree": argImage, "explore": argExplore, "image": argImages, "system": argSystem,

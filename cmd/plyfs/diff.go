@@ -25,6 +25,9 @@ it lies over, and where they aren't given, by what the upper alone can tell.
   --stat           lines added and removed, file by file
   -q --name-only   paths alone
   -p --patch       a patch in git's form
+  --watch          go on with what changes, as it does, until the sandbox or the
+                   container ends, or ^C: U is a change that is none any more.
+                   Of a file that changes again, that its size does
   --format FORMAT  table, json, or a template for each change
   --root DIR       data directory
   -h               this text
@@ -42,7 +45,7 @@ type diffReport struct {
 }
 
 func diff(args []string) error {
-	spec := cli.Spec{Short: "hpq", Long: []string{"help", "quiet", "stat", "name-only", "patch", "format=", "root=", "lower="}}
+	spec := cli.Spec{Short: "hpq", Long: []string{"help", "quiet", "stat", "name-only", "patch", "watch", "format=", "root=", "lower="}}
 	flags, rest, err := spec.Getopt(args, nil)
 	if err != nil {
 		return err
@@ -50,12 +53,15 @@ func diff(args []string) error {
 	if wantsHelp(flags, diffUsage) {
 		return nil
 	}
-	form, root, forms := cli.FormTable, "", 0
+	form, root, forms, watching := cli.FormTable, "", 0, false
 	var lower []string
 	for _, f := range flags {
 		switch f.Name {
 		case "root":
 			root = f.Value
+			continue
+		case "watch":
+			watching = true
 			continue
 		case "lower":
 			lower = append(lower, f.Value)
@@ -80,6 +86,12 @@ func diff(args []string) error {
 		return fmt.Errorf("no sandbox, container or directory given; plyfs ps -a lists the first two")
 	}
 	c, err := diffed(root, rest[0])
+	if err == nil && watching {
+		if form == "stat" || form == "patch" {
+			return fmt.Errorf("--watch has no --%s", form)
+		}
+		return watchDiff(form, c, sameDiff(root, lower, rest))
+	}
 	switch {
 	case err != nil:
 		return err

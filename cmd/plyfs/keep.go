@@ -41,7 +41,7 @@ var link *keeper.Link
 
 // kept gives the keeper all that another server needs. It is called when the
 // mount answers.
-func kept(r *request, held map[string]int, fuse int, flight *fusefs.Flight, server *fusefs.Server, mine mountLine, out io.Writer) error {
+func kept(r *request, held map[string]int, fuse int, config fusefs.Config, server *fusefs.Server, mine mountLine, out io.Writer) error {
 	text, err := json.Marshal(state{stateFormat, []byte(r.options.String()), []byte(mine.dir), mine.dev, mine.id, r.trace, server.Session()})
 	if err != nil {
 		return err
@@ -55,7 +55,10 @@ func kept(r *request, held map[string]int, fuse int, flight *fusefs.Flight, serv
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
-	held["state"], held["fuse"], held["flight"] = fd, fuse, flight.FD()
+	held["state"], held["fuse"], held["flight"] = fd, fuse, config.Flight.FD()
+	if config.Meter != nil {
+		held["meter"] = config.Meter.FD()
+	}
 	if l, ok := out.(*os.File); ok {
 		held["log"] = int(l.Fd())
 	}
@@ -140,6 +143,11 @@ func goOn(s *state, r *request, held map[string]int, weight uint64, logger *log.
 	fuse := held["fuse"]
 	delete(held, "flight")
 	delete(held, "fuse")
+	var counted *os.File
+	if fd, ok := held["meter"]; ok {
+		delete(held, "meter")
+		counted = os.NewFile(uintptr(fd), "meter")
+	}
 	tree, err := union.Restore(r.options, held)
 	if err != nil {
 		return fmt.Errorf("cannot go on with the mount on %s: %w", s.Dir, err)
@@ -148,6 +156,8 @@ func goOn(s *state, r *request, held map[string]int, weight uint64, logger *log.
 	announce(mine)
 	config := mountConfig(r, logger, out)
 	config.Session, config.Flight = s.Session, flight
+	config.Meter = count(mine, counted, logger)
+	defer config.Meter.Close()
 	server := fusefs.NewServer(fuse, tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/sandbox"
 	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
 )
@@ -50,14 +53,23 @@ func (r *unionRoot) Mount(dir string, userNS bool) (int, error) {
 	return fusefs.Mount(dir, r.options, userNS)
 }
 
+func (r *unionRoot) MountCall(fd int) container.MountCall {
+	return container.MountCall(fusefs.DirectCall(r.options, true, fd, 0, 0))
+}
+
 // shortLife is for how long a container may just be one command.
 const shortLife = 40 * time.Millisecond
 
-func (r *unionRoot) Serve(fd int, userNS bool) error {
+func (r *unionRoot) Serve(fd int, userNS bool, counters *os.File) error {
 	fusefs.TuneLater(shortLife)
 	tree := r.tree
 	tree.OnClosed(func(path string) { sandbox.NoteClosed(r.dir, path) })
-	err := fusefs.NewServer(fd, tree, fusefs.Config{Options: r.options, UserNS: userNS}).Serve()
+	config := fusefs.Config{Options: r.options, UserNS: userNS, OtherPIDs: true}
+	var err error
+	if config.Meter, err = meter.Serve(counters); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: nobody can look at what the root does: %v\n", program, err)
+	}
+	err = fusefs.NewServer(fd, tree, config).Serve()
 	if e := tree.Close(); err == nil {
 		err = e
 	}

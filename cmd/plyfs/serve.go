@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/fs/union"
@@ -113,11 +114,13 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer, lo
 	}
 	mine := mountOn(dir)
 	announce(mine)
+	config.Meter = count(mine, nil, logger)
+	defer config.Meter.Close()
 	server := fusefs.NewServer(fd, tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()
 	if err = server.WaitReady(); err == nil && link != nil {
-		err = kept(r, held, fd, config.Flight, server, mine, out)
+		err = kept(r, held, fd, config, server, mine, out)
 	}
 	if err == nil {
 		err = h.ready()
@@ -158,6 +161,21 @@ func attend(server *fusefs.Server, m mountLine, signals <-chan os.Signal, ended 
 			}
 		}
 	}
+}
+
+// count gives a server its meter, in memory that a server before has counted in
+// if there is some. A mount without one is as good as any: nobody can look at it.
+func count(m mountLine, before *os.File, logger *log.Logger) *meter.Meter {
+	if before != nil {
+		if c, err := meter.Serve(before); err == nil {
+			return c
+		} // that of another version
+	}
+	c, err := meter.New(m.dev)
+	if err != nil {
+		logger.Printf("plyfs stats and trace can't see the mount on %s: %v", m.dir, err)
+	}
+	return c
 }
 
 // leave unmounts m, lazily where it is in use. It asks the kernel to ask the

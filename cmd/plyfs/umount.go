@@ -65,17 +65,25 @@ func findMount(dir string) (mountLine, error) {
 	if err != nil {
 		return mountLine{}, err
 	}
-	var candidates []string
-	if abs, err := filepath.Abs(dir); err == nil {
-		candidates = append(candidates, abs)
-		if parent, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
-			candidates = append(candidates, filepath.Join(parent, filepath.Base(abs)))
+	for _, name := range []func() (string, error){
+		func() (string, error) { return filepath.Abs(dir) },
+		func() (string, error) {
+			abs, err := filepath.Abs(dir)
+			if err != nil {
+				return "", err
+			}
+			parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+			return filepath.Join(parent, filepath.Base(abs)), err
+		},
+		func() (string, error) { return filepath.EvalSymlinks(dir) }, // this asks the mount's server
+	} {
+		c, err := name()
+		if err != nil {
+			continue
 		}
-		if real, err := filepath.EvalSymlinks(abs); err == nil {
-			candidates = append(candidates, real)
+		if c, err = filepath.Abs(c); err != nil {
+			continue
 		}
-	}
-	for _, c := range candidates {
 		m, ok := mounts.on(c)
 		switch {
 		case !ok:

@@ -26,13 +26,20 @@ func OpenPlain(root int, p string, flags int) (int, error) {
 	return open(root, p, flags, unix.RESOLVE_NO_SYMLINKS)
 }
 
-func open(root int, p string, flags int, more uint64) (int, error) {
-	how := unix.OpenHow{
+// Call is what Open tells openat2(2), for who calls it by other means. With
+// RESOLVE_NO_SYMLINKS it is what OpenPlain does.
+func Call(p string, flags int) (name string, how *unix.OpenHow) {
+	return clean(p), &unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | more,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
+}
+
+func open(root int, p string, flags int, more uint64) (int, error) {
+	name, how := Call(p, flags)
+	how.Resolve |= more
 	for {
-		fd, err := unix.Openat2(root, clean(p), &how)
+		fd, err := unix.Openat2(root, name, how)
 		// EAGAIN: something was renamed meanwhile, and the kernel can't tell
 		// whether we have left the tree.
 		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {

@@ -94,21 +94,19 @@ func Err(name string) syscall.Errno {
 	return hit(name)
 }
 
+// Kills passes a failpoint for another process, which can't look itself, and says
+// whether that is to die there.
+func Kills(name string) bool {
+	if !armed.Load() {
+		return false
+	}
+	p := pass(name)
+	return p != nil && p.action == "kill"
+}
+
 func hit(name string) syscall.Errno {
-	mu.Lock()
-	if record != nil {
-		record[name]++
-	}
-	p := plans[name]
+	p := pass(name)
 	if p == nil {
-		p = plans["*"]
-	}
-	if p != nil {
-		p.after--
-	}
-	fire := p != nil && p.after == 0
-	mu.Unlock()
-	if !fire {
 		return 0
 	}
 	switch p.action {
@@ -128,4 +126,25 @@ func hit(name string) syscall.Errno {
 		}
 	}
 	return 0
+}
+
+// pass counts that a failpoint is passed; the result is what it does, nil for
+// nothing.
+func pass(name string) *plan {
+	mu.Lock()
+	defer mu.Unlock()
+	if record != nil {
+		record[name]++
+	}
+	p := plans[name]
+	if p == nil {
+		p = plans["*"]
+	}
+	if p != nil {
+		p.after--
+	}
+	if p == nil || p.after != 0 {
+		return nil
+	}
+	return p
 }

@@ -83,6 +83,7 @@ func (w *worker) replyAttr(e syscall.Errno) (int, syscall.Errno) {
 func (w *worker) lookup() (int, syscall.Errno) {
 	w.entry = union.Entry{}
 	e := w.s.tree.Lookup(w.node(), w.name, &w.entry)
+	w.place.Answer(w.entry.Attr.Asked)
 	if e == syscall.ENOENT && !w.set.negative.zero() {
 		// Node 0 is "no such name", to be believed for as long as the
 		// entry is valid.
@@ -122,7 +123,9 @@ func (w *worker) batchForget() (int, syscall.Errno) {
 
 func (w *worker) getattr() (int, syscall.Errno) {
 	w.attr = union.Attr{}
-	return w.replyAttr(w.s.tree.GetAttr(w.node(), &w.attr))
+	e := w.s.tree.GetAttr(w.node(), &w.attr)
+	w.place.Answer(w.attr.Asked)
+	return w.replyAttr(e)
 }
 
 // The bits of SETATTR that carry no change: a file handle and a lock owner.

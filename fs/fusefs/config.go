@@ -4,6 +4,7 @@ import (
 	"io"
 	"log"
 
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 
@@ -27,6 +28,12 @@ type Config struct {
 	// an earlier server: no INIT will come, and what was agreed on then
 	// goes on to hold.
 	Session *Session
+	// Meter, when not nil, is where the server counts, and where others see it.
+	// It stays the caller's, who may close it when Serve has returned.
+	Meter *meter.Meter
+	// OtherPIDs says that the kernel numbers processes as another namespace
+	// does: that of a container.
+	OtherPIDs bool
 	// Flight, when not nil, keeps what is in flight for the next server.
 	Flight *Flight
 }

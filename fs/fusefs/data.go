@@ -27,6 +27,7 @@ func (w *worker) read() (int, syscall.Errno) {
 	if uint(n) > uint(len(p)) {
 		return 0, syscall.EIO
 	}
+	w.place.Read(n)
 	return n, e
 }
 
@@ -45,6 +46,7 @@ func (w *worker) write() (int, syscall.Errno) {
 	if e != 0 {
 		return 0, e
 	}
+	w.place.Written(k)
 	o, n := reply[fuse.WriteOut](w)
 	o.Size = uint32(k)
 	return n, 0

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/union"
 )
@@ -23,9 +24,10 @@ const (
 // dirSink puts directory entries into a reply. It is the union.DirSink of one
 // request, a part of its worker.
 type dirSink struct {
-	set  *settings
-	buf  []byte // the room that the kernel gave
-	used int
+	set   *settings
+	place *meter.Place
+	buf   []byte // the room that the kernel gave
+	used  int
 	// dropped has nodes that were looked up for an entry that then did
 	// not fit: only a tree that didn't ask Room gets here.
 	dropped []node.ID
@@ -65,6 +67,7 @@ func (d *dirSink) AddPlus(name string, e *union.Entry, ino uint64, typ uint32, n
 		*o = fuse.EntryOut{} // the kernel will ask when it wants to know
 	} else {
 		d.set.putEntry(o, e)
+		d.place.Answer(e.Attr.Asked)
 	}
 	d.put(p[entrySize:], name, ino, typ, next)
 	d.used += size
@@ -95,7 +98,7 @@ func (w *worker) readdir() (int, syscall.Errno) {
 	}
 	p := w.payload()
 	d := &w.dir
-	d.set, d.used = w.set, 0
+	d.set, d.place, d.used = w.set, &w.place, 0
 	d.buf = p[:min(uint64(in.Size), uint64(len(p)))]
 	e := w.s.tree.ReadDir(w.node(), in.Offset, w.op == &ops[opReaddirplus], d)
 	for _, id := range d.dropped {

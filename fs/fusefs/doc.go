@@ -38,7 +38,6 @@
 //	crew.mu       who reads
 //	slowPool.mu   the queue of slow tasks
 //	tracer.mu     one trace line at a time
-//	Server.mu     the list of counter shards
 //
 // The negotiated settings are an atomic pointer, written once, by INIT.
 package fusefs

@@ -110,6 +110,24 @@ func openDevice() (int, error) {
 	return -1, fmt.Errorf("open %s: %w", devFuse, err)
 }
 
+// Call is what mount(2) is told.
+type Call struct {
+	Source, Type, Data string
+	Flags              uintptr
+}
+
+// DirectCall is the call of mount(2) that Mount makes, of a process with these ids,
+// for who has opened the device himself.
+func DirectCall(o *layer.Options, userNS bool, fd, uid, gid int) Call {
+	root := uid == 0
+	var data strings.Builder
+	fmt.Fprintf(&data, "fd=%d,rootmode=40000,user_id=%d,group_id=%d,default_permissions", fd, uid, gid)
+	if root || userNS || o.AllowOther || o.AllowRoot {
+		data.WriteString(",allow_other")
+	}
+	return Call{sourceName(o), fsType, data.String(), mountFlags(o, root, userNS)}
+}
+
 // mountDirect calls mount(2). Its error is EPERM or EACCES when a helper could do
 // what we may not.
 func mountDirect(dir string, o *layer.Options, userNS bool) (int, error) {
@@ -117,14 +135,8 @@ func mountDirect(dir string, o *layer.Options, userNS bool) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	uid, gid := os.Geteuid(), os.Getegid()
-	root := uid == 0
-	var data strings.Builder
-	fmt.Fprintf(&data, "fd=%d,rootmode=40000,user_id=%d,group_id=%d,default_permissions", fd, uid, gid)
-	if root || userNS || o.AllowOther || o.AllowRoot {
-		data.WriteString(",allow_other")
-	}
-	err = unix.Mount(sourceName(o), dir, fsType, mountFlags(o, root, userNS), data.String())
+	c := DirectCall(o, userNS, fd, os.Geteuid(), os.Getegid())
+	err = unix.Mount(c.Source, dir, c.Type, c.Flags, c.Data)
 	if err == nil {
 		return fd, nil
 	}

@@ -5,10 +5,10 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"github.com/plyfs/plyfs/fs/fusefs/internal/fuse"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/node"
 	"github.com/plyfs/plyfs/fs/union"
 )
@@ -21,7 +21,7 @@ const nameMax = 255
 type worker struct {
 	s     *Server
 	set   *settings
-	shard *shard  // nil in a slow task: its reader has counted it
+	place meter.Place
 	own   *[]byte // a slow task's copy of the request, to be given back
 
 	// seat is where the request in hand is noted for the next server; nil
@@ -49,8 +49,10 @@ type worker struct {
 	openID node.ID
 	opened union.Opened
 
-	start time.Time // when the request came; set while tracing only
-	note  traceNote
+	// Set while somebody looks at what the server does.
+	start           int64 // when the request came; 0: nobody looks
+	watched, traced bool
+	note            traceNote
 }
 
 func (w *worker) header() *fuse.InHeader { return (*fuse.InHeader)(unsafe.Pointer(&w.in[0])) }
@@ -88,9 +90,10 @@ func (w *worker) handle(req []byte) (n int) {
 	}
 	defer w.recovered(&n)
 	e := w.decode(req)
-	w.shard.n[w.opcode()].Add(1)
-	if w.s.trace != nil {
-		w.start = time.Now()
+	w.place.Request(w.opcode())
+	w.start = 0
+	if w.s.trace != nil || w.s.meter.Looked() {
+		w.look()
 	}
 	if e != 0 {
 		return w.finish(0, e)
@@ -203,8 +206,8 @@ func checkName(s string) syscall.Errno {
 
 // run serves the decoded request.
 func (w *worker) run() int {
-	if w.s.trace != nil {
-		w.note.path = w.s.tree.Name(w.node()) // before the op changes it
+	if w.start != 0 && (w.traced || w.s.trace != nil) {
+		w.take()
 	}
 	if w.seat != nil {
 		w.began()
@@ -220,8 +223,8 @@ func (w *worker) run() int {
 
 // finish writes the reply's header and returns the length of the reply.
 func (w *worker) finish(n int, e syscall.Errno) int {
-	if w.s.trace != nil {
-		w.s.trace.line(w, n, e)
+	if w.start != 0 {
+		w.observed(n, e)
 	}
 	if w.op.silent {
 		return 0

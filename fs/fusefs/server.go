@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 )
 
@@ -30,8 +31,8 @@ type Server struct {
 	done      chan struct{} // closed when Serve returns
 	err       error         // why the session can't be served; immutable
 
-	mu     sync.Mutex
-	shards []*shard // protected by mu; grows only
+	meter   *meter.Meter
+	readers atomic.Int32 // that have a place in it
 }
 
 // NewServer makes a server for a mounted /dev/fuse descriptor, which it owns
@@ -57,6 +58,7 @@ func newServer(dev device, t Tree, c Config) *Server {
 	if c.Trace != nil {
 		s.trace = &tracer{w: c.Trace}
 	}
+	s.meet(c.Meter)
 	s.crew.init(s)
 	if c.Session != nil {
 		if s.err = s.setUp(c.Session); s.err == nil {
@@ -127,5 +129,5 @@ func (s *Server) Session() *Session {
 
 // newWorker makes a reader's worker.
 func (s *Server) newWorker(b *buffers) *worker {
-	return &worker{s: s, shard: s.newShard(), out: b.out, seat: s.cfg.Flight.seat()}
+	return &worker{s: s, place: s.place(), out: b.out, seat: s.cfg.Flight.seat()}
 }

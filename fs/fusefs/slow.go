@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/node"
 )
 
@@ -72,7 +73,8 @@ func freeSlowBuffer(b *[]byte) {
 func (p *slowPool) submit(w *worker) {
 	p.total.Add(1)
 	b := slowBuffer(len(w.in))
-	t := &worker{s: w.s, out: make([]byte, slowOut), start: w.start, own: b}
+	t := &worker{s: w.s, out: make([]byte, slowOut), place: w.s.meter.Place(meter.Shared), own: b}
+	t.start, t.watched, t.traced = w.start, w.watched, w.traced
 	n := copy(*b, w.in)
 	t.decodeCopy((*b)[:n])
 	p.mu.Lock()

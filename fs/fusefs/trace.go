@@ -14,6 +14,7 @@ import (
 // traceNote is what a request leaves behind for its trace line.
 type traceNote struct {
 	path   string // of the node, before the op
+	to     string // of the other node that the op names, if it does
 	absent bool   // LOOKUP answered with a negative entry
 }
 
@@ -28,8 +29,7 @@ type tracer struct {
 }
 
 // line writes the line of w's request, whose result is n bytes or e.
-func (t *tracer) line(w *worker, n int, e syscall.Errno) {
-	took := time.Since(w.start)
+func (t *tracer) line(w *worker, n int, e syscall.Errno, took time.Duration) {
 	h := w.header()
 	t.mu.Lock()
 	defer t.mu.Unlock()

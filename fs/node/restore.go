@@ -133,14 +133,15 @@ func (r *restorer) checkNames() error {
 	for _, i := range r.living {
 		rec := t.rec(i)
 		for _, n := range [...]struct {
-			off  uint32
+			off  *uint32
 			size int
 			in   bool
-		}{{rec.nameOff, int(rec.nameLen), int(rec.nameLen) > inlineName}, {rec.oOff, int(rec.oLen), rec.oLen > 0}} {
+		}{{&rec.nameOff, int(rec.nameLen), int(rec.nameLen) > inlineName}, {&rec.oOff, int(rec.oLen), rec.oLen > 0}} {
 			if !n.in {
+				*n.off = 0 // nobody gives back what there isn't
 				continue
 			}
-			b := block{n.off, uint32(units(n.size))}
+			b := block{*n.off, uint32(units(n.size))}
 			if b.off == 0 || uint64(b.off)+uint64(b.len) > t.hdr.nameBump {
 				return fmt.Errorf("record %d has a name that lies nowhere", i)
 			}

@@ -126,6 +126,7 @@ func TestReopenMove(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add(uint32(0), byte(1), uint32(1100), byte(7))
 	f.Add(uint32(1024), byte(0xff), uint32(1200), byte(0xff))
+	f.Add(uint32(1015), byte(0xd5), uint32(1115), byte(0xff)) // a place for no name
 	f.Fuzz(func(t *testing.T, at1 uint32, v1 byte, at2 uint32, v2 byte) {
 		tab, err := New()
 		if err != nil {

@@ -63,6 +63,7 @@ func (fs *FS) attrLocked(i uint32, r *node.Rec, a *Attr) syscall.Errno {
 	if e := fs.fill(a, &st, r.Layer, w); e != 0 {
 		return e
 	}
+	a.Asked = true
 	fs.adjust(i, r, a)
 	return 0
 }

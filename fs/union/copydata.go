@@ -51,7 +51,7 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	}
 	e = fs.quota.around(dst, "", func() syscall.Errno {
 		moved, e := sys.CopyFile(dst, src, length, nil)
-		fs.copied.Add(moved)
+		fs.tally.CopiedUp.Add(moved)
 		return e
 	})
 	if e != 0 {
@@ -66,7 +66,7 @@ func (fs *FS) copyData(id node.ID, size int64) syscall.Errno {
 	}
 	_ = sys.UtimesFD(dst, st.Atim, st.Mtim)
 	if fs.o.Fsync != layer.FsyncVolatile {
-		if e := sys.Fsync(dst); e != 0 {
+		if e := fs.syncCopy(dst); e != 0 {
 			return e
 		}
 	}

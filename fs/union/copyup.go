@@ -139,12 +139,14 @@ func (fs *FS) copyOne(id node.ID, r *node.Rec, size int64, metaOnly bool) syscal
 	e = fs.install(id, &c, tmp)
 	if e != 0 {
 		fs.discard(tmp)
+		return e
 	}
-	return e
+	fs.tally.CopyUps.Add(1)
+	return 0
 }
 
 // makeCopy makes the copy under a temporary name in work/, complete with all
-// attributes, and durable as fsync= says.
+// attributes, and its data as safe as fsync= says.
 func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 	w := fs.work.tmp
 	typ := c.st.Mode & unix.S_IFMT
@@ -195,7 +197,7 @@ func (fs *FS) makeCopy(c *copied, tmp string) syscall.Errno {
 	}
 	if fd >= 0 && (fs.o.Fsync == layer.FsyncStrict || (fs.o.Fsync == layer.FsyncAuto && c.data)) {
 		fail.Point("copyup.sync")
-		if e := sys.Fsync(fd); e != 0 {
+		if e := fs.syncCopy(fd); e != 0 {
 			return e
 		}
 	}
@@ -235,7 +237,7 @@ func (fs *FS) copyContent(c *copied, fd int) syscall.Errno {
 		n = min(n, c.size)
 	}
 	moved, e := sys.CopyFile(fd, c.src, n, nil)
-	fs.copied.Add(moved)
+	fs.tally.CopiedUp.Add(moved)
 	return e
 }
 

@@ -31,6 +31,7 @@ type FS struct {
 
 	caps    atomic.Pointer[upperCaps] // see can
 	probing sync.Mutex
+	journal upperOrder
 
 	bases *Bases
 	base  *base // nil: nothing is shared
@@ -52,7 +53,7 @@ type FS struct {
 	seq   atomic.Uint64
 	mem   *memory // nil: nothing is kept for another process
 
-	copied atomic.Int64 // bytes of data that were copied up
+	tally *Tally
 
 	backing Backing // nil: files are opened without a message; set before the first request
 	passing passing
@@ -103,7 +104,7 @@ func (b *Bases) New(stack *layer.Stack, o *layer.Options) (*FS, error) {
 // assemble makes the union of what it takes over. With a memory it is one that
 // another process has had.
 func (b *Bases) assemble(stack *layer.Stack, o *layer.Options, t *node.Table, m *memory) (_ *FS, err error) {
-	fs := &FS{o: *o, stack: stack, ro: stack.Upper == nil || o.ReadOnly, t: t, mem: m}
+	fs := &FS{o: *o, stack: stack, ro: stack.Upper == nil || o.ReadOnly, t: t, mem: m, tally: new(Tally)}
 	defer func() {
 		if err != nil {
 			fs.release()

@@ -147,6 +147,9 @@ func (fs *FS) readJournal() {
 				fs.metaPaths.set(id, text)
 			}
 		case noteFormer:
+			if n[1] >= uint64(len(fs.layers)) {
+				return // damaged
+			}
 			former[node.ID(n[0])] = append(former[node.ID(n[0])], below{layer: uint16(n[1]), path: text})
 		}
 	})

@@ -137,6 +137,7 @@ func (fs *FS) inspect(d *dir, name string, ent *index.Entry, f *found) (errno sy
 	if e := fs.fill(&f.attr, &f.st, f.layer, at{p, name}); e != 0 {
 		return e
 	}
+	f.attr.Asked = true
 	if f.st.Mode&unix.S_IFMT == unix.S_IFREG && f.st.Size > 0 && !fs.layers[f.layer].bottom && fs.readsMeta() {
 		return fs.findData(d, name, p.fd, f)
 	}

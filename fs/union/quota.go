@@ -51,12 +51,14 @@ const (
 	reserveAge   = int64(100 * time.Millisecond)
 )
 
+var begun = time.Now()
+
 func (r *reserve) room() syscall.Errno {
 	if r.fd < 0 {
 		return 0
 	}
-	now := time.Now().UnixNano()
-	if now-r.checked.Load() > reserveAge {
+	now := int64(time.Since(begun)) // a clock that is set back must not stop it
+	if c := r.checked.Load(); c == 0 || now-c > reserveAge {
 		r.checked.Store(now)
 		var st unix.Statfs_t
 		if sys.Statfs(r.fd, &st) == 0 {

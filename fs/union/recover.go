@@ -206,6 +206,9 @@ func (fs *FS) finishCopyUp(in *intent) bool {
 	} else if p := fs.upperAt(in.parent, in.name()); !p.object || p.ino != in.ino {
 		return false
 	}
+	if n := uint64(in.lowLayer) - 1; n >= uint64(len(fs.inos.systems)) {
+		return false // damaged
+	}
 	c := copied{upIno: in.ino, metaOnly: in.flags&copyMeta != 0, isDir: r.Has(node.Dir)}
 	if in.flags&copyNoNote == 0 {
 		c.private = []byte{} // it says itself where it came from

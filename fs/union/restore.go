@@ -69,6 +69,9 @@ func (b *Bases) Restore(o *layer.Options, held map[string]int) (*FS, error) {
 func (fs *FS) resume() error {
 	for id := range fs.t.Live() {
 		r := fs.t.Rec(id.Index())
+		if l := max(r.Layer, r.Data); int(l) >= len(fs.layers) {
+			return fmt.Errorf("node table: record %d is of layer %d, and there are %d", id.Index(), l, len(fs.layers))
+		}
 		if !r.Has(node.Dir) {
 			continue
 		}

@@ -76,13 +76,14 @@ func TestPowerLossPromises(t *testing.T) {
 			e.file("lower1/d/f", "old")
 			e.mkdir("lower1/empty")
 			img := e.path("img")
-			mountDisk(t, img, e.mkdir("disk"), true)
+			formatDisk(t, img, "")
+			mountDisk(t, img, e.mkdir("disk"), lazily)
 			e.o.Upper, e.o.Work = e.mkdir("disk/upper"), e.mkdir("disk/work")
 			e.o.Fsync, e.o.NoMarker = tt.fsync, true
 			e.open()
 			tt.do(e.c)
 			copyDisk(t, img, img+"2")
-			mountDisk(t, img+"2", e.mkdir("after"), false)
+			mountDisk(t, img+"2", e.mkdir("after"), "rw")
 			if !tt.kept(e.path("after/upper") + "/") {
 				t.Error("after a power loss it is not what was promised")
 			}

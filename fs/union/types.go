@@ -25,6 +25,7 @@ type Attr struct {
 	Blksize                    uint32
 	HasBtime                   bool
 	Unsettled                  bool // a client writes without telling: it may be another one by now
+	Asked                      bool // a layer was asked for it; else it was in memory
 }
 
 // Entry is the answer to a look-up: a node, counted once for the caller, and

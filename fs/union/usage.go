@@ -114,7 +114,18 @@ func (fs *FS) Usage() (u Usage, ok bool) {
 
 // CopiedUp is how many bytes of data were copied from lower layers to the upper
 // one; what the file system shared by reflink is in it.
-func (fs *FS) CopiedUp() int64 { return fs.copied.Load() }
+func (fs *FS) CopiedUp() int64 { return fs.tally.CopiedUp.Load() }
+
+// Tally is what a union counts of its own doing. It may be in memory that other
+// processes read, and that a union before this one has counted in.
+type Tally struct {
+	CopyUps  atomic.Int64 // files and directories that were copied to the upper layer
+	CopiedUp atomic.Int64 // bytes of that
+}
+
+// TallyIn has the union count in t from now on. It is called before the first
+// request.
+func (fs *FS) TallyIn(t *Tally) { fs.tally = t }
 
 // countUpper adds up what quota counts. ended is asked now and then; when it
 // says so the count ends with EINTR. EAGAIN: a directory was moved meanwhile.

@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
 )
@@ -34,6 +36,7 @@ type wire struct {
 	fd    int
 	fs    *union.FS
 	reply []byte
+	meter *meter.Meter
 }
 
 func newWire(t testing.TB) *wire {
@@ -67,10 +70,14 @@ func newWire(t testing.TB) *wire {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, 1<<20)
 		}
 	}
-	w := &wire{TB: t, fd: pair[0], fs: fs, reply: make([]byte, 1<<17)}
+	m, err := meter.New("wire")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{TB: t, fd: pair[0], fs: fs, reply: make([]byte, 1<<17), meter: m}
 	// A socket has no end as a mount has it: the server stays until the
 	// process ends.
-	s := fusefs.NewServer(pair[1], fs, fusefs.Config{Options: o, Readers: 2})
+	s := fusefs.NewServer(pair[1], fs, fusefs.Config{Options: o, Readers: 2, Meter: m})
 	go func() { _ = s.Serve() }()
 	init := request(opInit, 0, make([]byte, 64))
 	binary.NativeEndian.PutUint32(init[inHeader:], 7)
@@ -159,8 +166,22 @@ func (w *wire) hot() map[string][]byte {
 
 // TestNoAllocation: the requests that come by the thousand leave no garbage, from
 // the descriptor to the layers and back.
-func TestNoAllocation(t *testing.T) {
+func TestNoAllocation(t *testing.T) { noAllocation(t, newWire(t)) }
+
+// TestNoAllocationWatched: nor do they while somebody looks at the figures.
+func TestNoAllocationWatched(t *testing.T) {
 	w := newWire(t)
+	if err := w.meter.Watch(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	noAllocation(t, w)
+	if s := w.meter.Snapshot(); s.Quantile(0.99) == 0 || s.Known == 0 || s.Asked == 0 || s.Read == 0 || s.Written == 0 {
+		t.Errorf("not counted: %+v", s)
+	}
+}
+
+func noAllocation(t *testing.T, w *wire) {
+	t.Helper()
 	for name, p := range w.hot() {
 		_, want := w.send(p)
 		if want != 0 && want != int32(unix.ENODATA) && name != "LOOKUP absent" {
@@ -194,6 +215,21 @@ func BenchmarkRequest(b *testing.B) {
 	for name, p := range w.hot() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
+			for b.Loop() {
+				w.send(p)
+			}
+		})
+	}
+}
+
+// BenchmarkRequestWatched is that while somebody looks.
+func BenchmarkRequestWatched(b *testing.B) {
+	w := newWire(b)
+	if err := w.meter.Watch(time.Hour); err != nil {
+		b.Fatal(err)
+	}
+	for name, p := range w.hot() {
+		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				w.send(p)
 			}

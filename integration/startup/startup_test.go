@@ -75,11 +75,11 @@ func TestSteps(t *testing.T) {
 	}{
 		{
 			"run", append(slices.Clone(run), "/bin/true"),
-			start{[]string{"/bin/true", "init", "newgidmap", "newuidmap", "plyfs", "stage"}, 4, 0, 8},
+			start{[]string{"/bin/true", "newgidmap", "newuidmap", "plyfs", "stage"}, 4, 0, 8},
 		},
 		{
 			"run with one id", append(slices.Clone(run), "--userns", "single", "/bin/true"),
-			start{[]string{"/bin/true", "init", "plyfs", "stage"}, 2, 0, 8},
+			start{[]string{"/bin/true", "plyfs", "stage"}, 2, 0, 8},
 		},
 		{
 			"try",

@@ -269,6 +269,7 @@ func (p *Pool) Lost() <-chan struct{} { return p.lost }
 type Counts struct {
 	Requests        map[string]uint64 // FUSE requests by kind
 	CopiedUp        int64             // bytes
+	Figures         Figures
 	Mounts, Servers int
 }
 
@@ -284,6 +285,7 @@ func (p *Pool) Counts() Counts {
 			sum.Requests[k] += n
 		}
 		sum.CopiedUp += r.Bytes
+		sum.Figures.Add(r.Figures)
 		sum.Servers++
 	}
 	p.mu.Lock()

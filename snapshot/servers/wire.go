@@ -25,7 +25,7 @@ const (
 	OpUsage  = "usage"  // Dir, of a mount that has no slot in it
 	OpFiles  = "files"  // Dir: regular files of the upper that the kernel knows
 	OpGone   = "gone"   // Dir: wait until its layers are closed, at most Wait
-	OpCounts = "counts" // FUSE requests by kind, of all mounts
+	OpCounts = "counts" // what all mounts have done; their requests are timed for some minutes from then on
 )
 
 // Request is what the daemon asks of a server process: an Op, and what it needs.
@@ -50,6 +50,7 @@ type Response struct {
 	Bytes   int64             `json:",omitempty"`
 	Inodes  int64             `json:",omitempty"`
 	Counts  map[string]uint64 `json:",omitempty"`
+	Figures *Figures          `json:",omitempty"` // of counts
 }
 
 // conn is a connection to a server process.

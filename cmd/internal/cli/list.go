@@ -61,13 +61,25 @@ func PrintList[T any](w io.Writer, format, table string, headers map[string]stri
 	return nil
 }
 
-// header is a row of names.
-func header[T any](names map[string]string) map[string]string {
-	out := map[string]string{}
-	for f := range reflect.TypeFor[T]().Fields() {
-		out[f.Name] = fmt.Sprint(strings.ToUpper(f.Name))
+// header is a row of names. Fields of embedded structs are like the row's own;
+// those of a field that is a struct are below its name, as in the template.
+func header[T any](names map[string]string) map[string]any {
+	return headerOf(reflect.TypeFor[T](), names)
+}
+
+func headerOf(t reflect.Type, names map[string]string) map[string]any {
+	out := map[string]any{}
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Anonymous || len(f.Index) > 1 && !f.IsExported() {
+			continue
+		}
+		out[f.Name] = strings.ToUpper(f.Name)
 		if n, ok := names[f.Name]; ok {
 			out[f.Name] = n
+		}
+		_, prints := reflect.New(f.Type).Interface().(fmt.Stringer)
+		if f.Type.Kind() == reflect.Struct && !prints {
+			out[f.Name] = headerOf(f.Type, names)
 		}
 	}
 	return out

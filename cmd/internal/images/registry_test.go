@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/registry"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/plyfs/plyfs/container/image"
 	"github.com/plyfs/plyfs/container/image/ship"
@@ -123,6 +124,66 @@ func TestPull(t *testing.T) {
 	if _, err := s.Pull(context.Background(), &ship.Remote{}, ref(t, f.host+"/some/thing:v2"), ship.ThisPlatform()); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("a tag that isn't there: %v", err)
 	}
+}
+
+// TestPushDocker: what docker saves is not compressed, and is stored so; it is sent
+// compressed, and the same each time. What came in a layout goes as it came.
+func TestPushDocker(t *testing.T) {
+	f := newRegistry(t)
+	s := newShipper(t)
+	b := newBuilder(t).layer(ocispec.MediaTypeImageLayer, tarOf(t, reg("a", strings.Repeat("text ", 10_000))))
+	list, err := s.Load(context.Background(), b.docker("x:1"), "", ship.ThisPlatform())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := blobSize(t, s, b.cfg.RootFS.DiffIDs[0].String()); size < 50_000 {
+		t.Errorf("the layer is stored in %d bytes", size)
+	}
+	var sent []string
+	for range 2 {
+		d, err := s.Push(context.Background(), &ship.Remote{}, "x:1", ref(t, f.host+"/x:1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, d)
+	}
+	if sent[0] != sent[1] || sent[0] == list[0].Digest {
+		t.Errorf("sent %v, stored %s", sent, list[0].Digest)
+	}
+	other := newShipper(t)
+	e, err := other.Pull(context.Background(), &ship.Remote{}, ref(t, f.host+"/x:1"), ship.ThisPlatform())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.ID != list[0].ID || e.Digest != sent[0] {
+		t.Errorf("%+v, want id %s, digest %s", e, list[0].ID, sent[0])
+	}
+	if u, err := other.Usage(); err != nil || u.Blobs > 20_000 {
+		t.Errorf("%d bytes were sent, %v", u.Blobs, err)
+	}
+	layout := newBuilder(t).layer(ocispec.MediaTypeImageLayer, tarOf(t, reg("a", "1")))
+	if list, err = s.Load(context.Background(), layout.dir("y"), "", ship.ThisPlatform()); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.Push(context.Background(), &ship.Remote{}, "y", ref(t, f.host+"/y:1")); err != nil || d != list[0].Digest {
+		t.Errorf("sent %s, %v, want %s", d, err, list[0].Digest)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.Store.Dir(), "partial", "*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func blobSize(t *testing.T, s *ship.Shipper, digest string) int64 {
+	t.Helper()
+	path, err := s.Store.Blob(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
 }
 
 // TestPullFaults has every request for a blob go wrong once, in one way.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
 	"github.com/plyfs/plyfs/snapshot/servers"
@@ -20,6 +21,7 @@ type mounted struct {
 	tree   *union.FS
 	slot   servers.SlotRef
 	server *fusefs.Server
+	meter  *meter.Meter // nil: there was no memory
 
 	// use is held by whoever asks the tree something beside FUSE requests, so
 	// that it isn't closed meanwhile.
@@ -63,14 +65,17 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.closeTree(m))
 	}
-	m.server = fusefs.NewServer(fd, m.tree, fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log})
+	m.dev = mountDev(dir)
+	if m.meter, err = meter.New(fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))); err != nil {
+		s.log.Printf("nobody can look at the mount on %s: %v", dir, err)
+	}
+	m.server = fusefs.NewServer(fd, m.tree, fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log, Meter: m.meter})
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
 	if err := m.server.WaitReady(); err != nil {
 		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		return nil, errors.Join(err, <-ended, s.closeTree(m))
 	}
-	m.dev = mountDev(dir)
 	s.mu.Lock()
 	s.mounts[dir] = m
 	s.mu.Unlock()
@@ -90,7 +95,7 @@ func (s *server) count(m *mounted) {
 func (s *server) closeTree(m *mounted) error {
 	m.use.Lock()
 	m.closed = true
-	err := m.tree.Close()
+	err := errors.Join(m.tree.Close(), m.meter.Close())
 	m.use.Unlock()
 	s.table.Give(m.slot)
 	return err

@@ -149,8 +149,7 @@ func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 	case servers.OpTable:
 		return r, nil
 	case servers.OpCounts:
-		r.Counts, r.Bytes = s.counts()
-		return r, nil
+		return s.counts(), nil
 	}
 	m := s.find(q.Dir)
 	switch q.Op {
@@ -190,22 +189,4 @@ func (s *server) list() (dirs []string, slots []servers.SlotRef) {
 		}
 	}
 	return dirs, slots
-}
-
-// counts sums the requests of all mounts, and the bytes that they copied up.
-func (s *server) counts() (sum map[string]uint64, copied int64) {
-	s.mu.Lock()
-	all := make([]*mounted, 0, len(s.mounts))
-	for _, m := range s.mounts {
-		all = append(all, m)
-	}
-	s.mu.Unlock()
-	sum = map[string]uint64{}
-	for _, m := range all {
-		m.using(func() { copied += m.tree.CopiedUp() })
-		for k, n := range m.server.Counts() {
-			sum[k] += n
-		}
-	}
-	return sum, copied
 }

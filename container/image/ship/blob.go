@@ -86,12 +86,11 @@ func (s *Shipper) storeBlob(digest string, size int64, from io.Reader) error {
 		return err
 	}
 	defer w.discard()
-	n, err := io.Copy(w, io.LimitReader(from, size+1))
-	if err != nil {
+	if err := copyTo(w, io.LimitReader(from, size+1)); err != nil {
 		return fmt.Errorf("blob %s: %w", digest, err)
 	}
-	if n != size {
-		return fmt.Errorf("blob %s: it has %d bytes or more, and should have %d", digest, n, size)
+	if w.n != size {
+		return fmt.Errorf("blob %s: it has %d bytes or more, and should have %d", digest, w.n, size)
 	}
 	if got := sum(w.sum); got != digest {
 		return &DigestError{"blob", digest, got}
@@ -119,6 +118,12 @@ func (w *blobWriter) Write(p []byte) (int, error) {
 	w.sum.Write(p[:n])
 	w.n += int64(n)
 	return n, err
+}
+
+// copyTo copies in few and big steps.
+func copyTo(w *blobWriter, from io.Reader) error {
+	_, err := io.CopyBuffer(w, struct{ io.Reader }{from}, make([]byte, 1<<20))
+	return err
 }
 
 // keep gives the blob its name.

@@ -9,7 +9,7 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -18,6 +18,10 @@ import (
 
 // errNoDocker says that an archive is not one of docker save.
 var errNoDocker = errors.New("no manifest.json")
+
+// annStored is in manifests that were made here of an archive without one: no
+// registry knows their digest, so their layers may be compressed for one.
+const annStored = "dev.plyfs.stored"
 
 // dockerItem is one image in manifest.json.
 type dockerItem struct {
@@ -82,14 +86,14 @@ func (s *Shipper) dockerManifest(a archive, item *dockerItem) (d ocispec.Descrip
 	if len(cfg.RootFS.DiffIDs) != len(item.Layers) {
 		return d, nil, fmt.Errorf("%s describes %d layers, and there are %d", item.Config, len(cfg.RootFS.DiffIDs), len(item.Layers))
 	}
-	digest, err := s.putBlob(text)
+	id, err := s.putBlob(text)
 	if err != nil {
 		return d, nil, err
 	}
 	m := ocispec.Manifest{MediaType: typeOCIManifest, Config: ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageConfig, Digest: parsed(digest), Size: int64(len(text)),
+		MediaType: ocispec.MediaTypeImageConfig, Digest: parsed(id), Size: int64(len(text)),
 	}}
-	m.SchemaVersion = 2
+	m.SchemaVersion, m.Annotations = 2, map[string]string{annStored: "as loaded"}
 	m.Layers = make([]ocispec.Descriptor, len(item.Layers))
 	var g errgroup.Group
 	g.SetLimit(cap(s.slot))
@@ -106,37 +110,10 @@ func (s *Shipper) dockerManifest(a archive, item *dockerItem) (d ocispec.Descrip
 	return d, s.local, err
 }
 
-// compressLayer stores a layer that is not compressed in its archive so that it
-// takes less: what is unpacked is there beside it. The same layer gives the same
-// blob.
-func (s *Shipper) compressLayer(from io.Reader, file, diffID string) (d ocispec.Descriptor, err error) {
-	w, err := s.newBlob()
-	if err != nil {
-		return d, err
-	}
-	defer w.discard()
-	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	if err != nil {
-		return d, err
-	}
-	plain := newHasher()
-	if _, err = io.Copy(io.MultiWriter(z, plain), from); err == nil {
-		err = z.Close()
-	}
-	if err != nil {
-		return d, fmt.Errorf("%s: %w", file, err)
-	}
-	if got := sum(plain.sum); got != diffID {
-		return d, &DigestError{file, diffID, got}
-	}
-	digest, err := w.keep(s)
-	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: parsed(digest), Size: w.n}, err
-}
-
 // dockerLayer puts one layer into the store. Its name in the archive says
 // nothing: only the digest of what is in it, in the configuration, counts.
 func (s *Shipper) dockerLayer(a archive, file, diffID string) (d ocispec.Descriptor, err error) {
-	f, _, err := a.open(file)
+	f, size, err := a.open(file)
 	if err != nil {
 		return d, err
 	}
@@ -147,21 +124,25 @@ func (s *Shipper) dockerLayer(a archive, file, diffID string) (d ocispec.Descrip
 		return d, err
 	}
 	from := io.MultiReader(bytes.NewReader(head[:n]), f)
-	if !compressed(head[:n]) {
-		return s.compressLayer(from, file, diffID)
+	if !compressed(head[:n]) { // as it is: compressing takes longer than all else (decision 0064)
+		d = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.Digest(diffID), Size: size}
+		if err := s.storeBlob(diffID, size, from); err != nil {
+			return d, fmt.Errorf("%s: %w", file, err)
+		}
+		return d, nil
 	}
 	w, err := s.newBlob()
 	if err != nil {
 		return d, err
 	}
 	defer w.discard()
-	if _, err := io.Copy(w, from); err != nil {
+	if err := copyTo(w, from); err != nil {
 		return d, fmt.Errorf("%s: %w", file, err)
 	}
-	digest, err := w.keep(s)
+	blob, err := w.keep(s)
 	mediaType := ocispec.MediaTypeImageLayerGzip
 	if head[0] != 0x1f {
 		mediaType = ocispec.MediaTypeImageLayerZstd
 	}
-	return ocispec.Descriptor{MediaType: mediaType, Digest: parsed(digest), Size: w.n}, err
+	return ocispec.Descriptor{MediaType: mediaType, Digest: parsed(blob), Size: w.n}, err
 }

@@ -62,6 +62,7 @@ func (s *sequence) crashStep(o Op, fail func() string) {
 	if k.Errno == "EXDEV" && o.Kind == opRename {
 		return
 	}
+	s.played = append(s.played, fmt.Sprintf("%#v", o))
 	after := s.picture(s.k)
 	p := s.Subject.(*Plyfs)
 	stop := func() bool { return false }
@@ -73,6 +74,7 @@ func (s *sequence) crashStep(o Op, fail func() string) {
 		s.agree(&o, k, r)
 		return
 	}
+	s.played = append(s.played, "killed in that one")
 	s.crashes++
 	s.crash = true
 	p.Restart(fail())

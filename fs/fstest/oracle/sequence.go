@@ -38,6 +38,7 @@ type sequence struct {
 	stop   *Difference      // ended early, for this reason
 	crash  bool             // there was a crash: times of directories may be later
 	copies int
+	played []string // with crashes: what was done, which a second run may not draw again
 }
 
 // told is who is told what went wrong: rapid's T or testing's.
@@ -220,6 +221,9 @@ func (s *sequence) fail(format string, args ...any) {
 		if words := p.Words(); words != "" {
 			s.t.Logf("the server said:\n%s", words)
 		}
+	}
+	if len(s.played) > 0 {
+		fmt.Fprintf(os.Stderr, "over %#v\nplayed:\n  %s\n", s.setup, strings.Join(s.played, "\n  "))
 	}
 	s.t.Fatalf(format, args...)
 }
