@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins"
@@ -69,7 +70,7 @@ func start(ic *plugin.InitContext) (any, error) {
 	}
 	pool, err := servers.NewPool(servers.Config{
 		State: state, MountsPerServer: c.MountsPerServer,
-		Program: server, Args: []string{"containerd-plyfs-grpc", "serve-mounts"},
+		Program: server, Args: []string{"containerd-plyfs-grpc", "serve-mounts", "--keeper", filepath.Join(state, "s", "keeper")},
 		Silent: func(who string) {
 			log.G(ic.Context).Warnf("mounts are left to a server that does not answer: if it is stopped, continue or kill it: %s", who)
 		},

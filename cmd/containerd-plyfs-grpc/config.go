@@ -28,6 +28,7 @@ type config struct {
 		Options   string `toml:"options"`
 		PerServer int    `toml:"per_server"`
 		Fuse      bool   `toml:"fuse"`
+		Keeper    bool   `toml:"keeper"`
 	} `toml:"mounts"`
 	Metrics struct {
 		Address string `toml:"address"`
@@ -60,8 +61,12 @@ format = "text"   # text, json
 [mounts]
 # Options of docs/options.md for every container, separated by commas.
 options = ""
-# How many mounts share a server process, and so its end if it should crash.
+# How many mounts share a server process, and so the pause if it should crash.
 per_server = 64
+# A process holds the mounts and replaces servers that die, without an error for
+# containers (Linux 6.9; before, what was in flight fails). Without it a mount ends with
+# its server. Holds for servers that are started from then on.
+keeper = true
 # Answer mounts of type fuse3.plyfs, which containerd's shim mounts with
 # mount.fuse3, instead of mounting here. For a daemon that containerd doesn't
 # share its mount namespace with.
@@ -94,7 +99,7 @@ func defaults() config {
 	c.Root = filepath.Join(data, "snapshotter")
 	c.State = filepath.Join(run, "snapshotter")
 	c.Log.Level, c.Log.Format = "info", "text"
-	c.Mounts.PerServer = 64
+	c.Mounts.PerServer, c.Mounts.Keeper = 64, true
 	return c
 }
 

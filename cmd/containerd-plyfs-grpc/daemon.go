@@ -16,6 +16,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/plyfs/plyfs/cmd/internal/cli"
+	"github.com/plyfs/plyfs/cmd/internal/mountd"
 	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/plugin/proxy"
 	"github.com/plyfs/plyfs/snapshot"
@@ -101,6 +102,9 @@ func stopServer(s *grpc.Server) {
 
 func newPool(c *config) (*servers.Pool, error) {
 	cfg := servers.Config{State: c.State, MountsPerServer: c.Mounts.PerServer, Program: "/proc/self/exe", Args: []string{program, serveVerb}, Version: cli.VersionString()}
+	if c.Mounts.Keeper {
+		cfg.Args = append(cfg.Args, keptFlag, mountd.KeeperSocket(c.State))
+	}
 	cfg.Silent = func(who string) {
 		slog.Warn("mounts are left to a server that does not answer: if it is stopped, continue or kill it", "server", who)
 	}

@@ -4,7 +4,8 @@
 //
 // Beside the daemon there are a few verbs: what containerd's configuration
 // needs, a check of a running containerd against it, the daemon's own
-// configuration, the version. A hidden one is the server process.
+// configuration, the version, the keeper of the server processes, and what hands
+// their mounts to a new version. A hidden one is the server process.
 package main
 
 import (
@@ -19,15 +20,26 @@ import (
 
 const program = "containerd-plyfs-grpc"
 
-// serveVerb makes this process a server of mounts; the daemon says it.
-const serveVerb = "serve-mounts"
+// serveVerb makes this process a server of mounts; the daemon says it. With
+// keptFlag it has the keeper start one.
+const (
+	serveVerb = "serve-mounts"
+	keptFlag  = "--keeper"
+	keepVerb  = "keep-mounts"
+)
+
+var verbs = mountd.Verbs{Program: program, Serve: serveVerb, Keep: keepVerb}
 
 const usage = `usage: containerd-plyfs-grpc [--address SOCKET] [--root DIR] [FLAG…]
        containerd-plyfs-grpc SOCKET ROOT
        containerd-plyfs-grpc config containerd | config default | doctor | version
+       containerd-plyfs-grpc keep-mounts | upgrade [--state DIR] [--config FILE]
 
 Serves containerd's snapshots on a socket, with plyfs for the mounts. It can be
-stopped and started while containers run.
+stopped and started while containers run. "keep-mounts" is the process that holds
+their mounts and replaces servers that die; the daemon starts it where systemd
+doesn't. "upgrade" hands the mounts to this version; when it can't go on with what the
+old one has, it says so and the old one stays.
 
   --address SOCKET    where it listens (%s)
   --root DIR          layers and metadata (%s)
@@ -55,7 +67,13 @@ func run(args []string) error {
 	rest := args[1:]
 	switch args[0] {
 	case serveVerb:
-		return mountd.Serve(log.New(os.Stderr, program+": server: ", log.LstdFlags|log.Lmsgprefix))
+		logger := log.New(os.Stderr, program+": server: ", log.LstdFlags|log.Lmsgprefix)
+		if len(rest) == 2 && rest[0] == keptFlag {
+			return mountd.ServeKept(rest[1], verbs, logger)
+		}
+		return mountd.Serve(logger)
+	case keepVerb, "upgrade":
+		return keeperVerb(args[0], rest)
 	case "config":
 		return configVerb(rest)
 	case "doctor":
@@ -88,6 +106,22 @@ func readFlags(args []string) (c config, rest []string, done bool, err error) {
 	}
 	c, err = readConfig(flags)
 	return c, rest, false, err
+}
+
+// keeperVerb is the keeper, or an order to it.
+func keeperVerb(verb string, args []string) error {
+	c, rest, done, err := readFlags(args)
+	if done || err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%s takes flags only; got %q", verb, rest)
+	}
+	socket := mountd.KeeperSocket(c.State)
+	if verb == keepVerb {
+		return mountd.Keep(socket, verbs)
+	}
+	return mountd.Upgrade(socket)
 }
 
 func daemonVerb(args []string) error {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,51 +9,26 @@ import (
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/plyfs/plyfs/cmd/internal/kept"
 	"github.com/plyfs/plyfs/fs/fusefs"
 	"github.com/plyfs/plyfs/fs/keeper"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/fs/union"
 )
 
-// stateFormat is the format of all that a server leaves to the next one: what is
-// below, the node table, and the other shared memory. A change raises it; the
-// next server reads its own format and those before.
-const stateFormat = 1
-
-// state is what the next server of a mount has to know beside the descriptors.
-// It lies in a memfd that the keeper holds.
-type state struct {
-	Format  int
-	Options []byte
-	Dir     []byte
-	Dev     string
-	MountID int
-	Trace   bool
-	Session *fusefs.Session
-}
-
 // link is the connection to the keeper; nil when there is none.
 var link *keeper.Link
 
-// kept gives the keeper all that another server needs. It is called when the
+// keep gives the keeper all that another server needs. It is called when the
 // mount answers.
-func kept(r *request, held map[string]int, fuse int, config fusefs.Config, server *fusefs.Server, mine mountLine, out io.Writer) error {
-	text, err := json.Marshal(state{stateFormat, []byte(r.options.String()), []byte(mine.dir), mine.dev, mine.id, r.trace, server.Session()})
+func keep(r *request, held map[string]int, fuse int, config fusefs.Config, server *fusefs.Server, mine mountLine, out io.Writer) error {
+	s := kept.State{Options: []byte(r.options.String()), Dir: []byte(mine.dir), Dev: mine.dev, MountID: mine.id, Trace: r.trace, Session: server.Session()}
+	f, err := s.Write()
 	if err != nil {
 		return err
 	}
-	fd, err := unix.MemfdCreate("plyfs-state", unix.MFD_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), "state")
 	defer f.Close()
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	held["state"], held["fuse"], held["flight"] = fd, fuse, config.Flight.FD()
+	held["state"], held["fuse"], held["flight"] = int(f.Fd()), fuse, config.Flight.FD()
 	if config.Meter != nil {
 		held["meter"] = config.Meter.FD()
 	}
@@ -67,7 +40,7 @@ func kept(r *request, held map[string]int, fuse int, config fusefs.Config, serve
 			return err
 		}
 	}
-	return link.Ready(mine.dev)
+	return link.Ready("", mine.dev, mine.dir)
 }
 
 // takeOver goes on with a mount whose server is gone.
@@ -82,7 +55,7 @@ func takeOver() error {
 		out = os.NewFile(uintptr(fd), "log")
 	}
 	logger := log.New(out, program+": ", log.LstdFlags|log.Lmsgprefix)
-	s, r, err := readState(held)
+	s, o, err := kept.Read(held)
 	if err == nil && alive && !s.Session.Resends() {
 		err = errors.New("this kernel (before 6.9) doesn't send again what the old server has in hand: unmount it, and mount again")
 	}
@@ -92,7 +65,7 @@ func takeOver() error {
 	}
 	weight, err := link.Able()
 	if err == nil {
-		err = goOn(s, r, held, weight, logger, out)
+		err = goOn(s, o, held, weight, logger, out)
 	}
 	if err != nil {
 		logger.Print(err)
@@ -100,40 +73,10 @@ func takeOver() error {
 	return err
 }
 
-// readState reads what the server before has left, and changes nothing: that
-// server may be at work yet.
-func readState(held map[string]int) (*state, *request, error) {
-	fd, ok := held["state"]
-	if !ok {
-		return nil, nil, errors.New("the keeper has no state")
-	}
-	delete(held, "state")
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Size > 64<<20 {
-		return nil, nil, fmt.Errorf("the state of the mount can't be read: %d bytes, %w", st.Size, err)
-	}
-	text := make([]byte, st.Size)
-	if n, err := unix.Pread(fd, text, 0); err != nil || n != len(text) {
-		return nil, nil, fmt.Errorf("the state of the mount can't be read: %w", err)
-	}
-	s := &state{}
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(s); err != nil {
-		return nil, nil, fmt.Errorf("the state of the mount is damaged: %w", err)
-	}
-	if s.Format != stateFormat || s.Session == nil {
-		return nil, nil, fmt.Errorf("the state of the mount on %s has format %d, and this plyfs reads %d: unmount it, and mount again", s.Dir, s.Format, stateFormat)
-	}
-	o, _, err := layer.Parse([]string{string(s.Options)}, true)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the options of the mount on %s: %w", s.Dir, err)
-	}
-	return s, &request{options: o, mountPoint: string(s.Dir), trace: s.Trace}, nil
-}
-
 // goOn serves the mount until it is gone.
-func goOn(s *state, r *request, held map[string]int, weight uint64, logger *log.Logger, out io.Writer) error {
+func goOn(s *kept.State, o *layer.Options, held map[string]int, weight uint64, logger *log.Logger, out io.Writer) error {
 	fusefs.TuneProcess()
+	r := &request{options: o, mountPoint: string(s.Dir), trace: s.Trace}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 	flight, err := fusefs.OpenFlight(held["flight"], weight)

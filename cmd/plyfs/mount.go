@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -87,6 +88,9 @@ func (r *request) take(o *layer.Options) {
 // background.
 func (r *request) mount() error {
 	if r.foreground {
+		if r.options.Keeper {
+			return errors.New("keeper=on can't be had in the foreground (-f, or -d without --log), where the server is its caller's child and ends with it: leave one of the two out")
+		}
 		return serve(r, foregroundHost{})
 	}
 	return daemonise(r)

@@ -120,7 +120,7 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer, lo
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()
 	if err = server.WaitReady(); err == nil && link != nil {
-		err = kept(r, held, fd, config, server, mine, out)
+		err = keep(r, held, fd, config, server, mine, out)
 	}
 	if err == nil {
 		err = h.ready()

@@ -104,7 +104,7 @@ func negotiate(in *fuse.InitIn, o *layer.Options, pass bool) fuse.InitOut {
 		want = want&^fuse.CAP_WRITEBACK_CACHE | passFlags
 		depth = 1 // overlayfs may lie on top of us
 	}
-	flags := offered & want
+	flags := offered & want &^ unsent()
 	pages := defaultMaxPages
 	if flags&fuse.CAP_MAX_PAGES != 0 {
 		pages = maxPages()

@@ -40,7 +40,15 @@ type Server struct {
 func NewServer(fd int, t Tree, c Config) *Server {
 	// Readers wait in read(2); EAGAIN would make them spin.
 	_ = unix.SetNonblock(fd, false) // fails for what is no descriptor: the first read says so
-	return newServer(fdDevice(fd), t, c)
+	if c.Flight == nil {
+		return newServer(fdDevice(fd), t, c)
+	}
+	dev, err := ownQueue(fd)
+	s := newServer(dev, t, c)
+	if err != nil {
+		s.log.Printf("fuse: what is in flight when this process dies will hang until the mount is aborted: %v", err)
+	}
+	return s
 }
 
 func newServer(dev device, t Tree, c Config) *Server {

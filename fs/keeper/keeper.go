@@ -42,8 +42,11 @@ const hangEnv = "PLYFS_HANG"
 const grace = 5 * time.Second
 
 func init() {
-	if fd := os.Getenv(Env); fd != "" {
-		os.Exit(run(fd))
+	if text := os.Getenv(Env); text != "" {
+		if fd, ok := strings.CutPrefix(text, manyWord); ok {
+			os.Exit(runMany(fd))
+		}
+		os.Exit(run(text))
 	}
 }
 
@@ -53,22 +56,37 @@ type held struct {
 	fd   int
 }
 
-// keeper is the process.
+// keeper is what keeps one server going.
 type keeper struct {
+	many  bool   // it has many mounts, and the process other servers
+	id    string // what the names of its descriptors begin with in the store
+	args  []string
+	store *store
+
 	held   []held
+	mounts []mount // that are to be kept
 	ready  bool
-	dev    string
 	listen int // where orders come in, -1: nowhere
 	exe    string
 	env    []string
 	hang   time.Duration
 
-	pid   atomic.Int64 // of the server
-	pidfd int
-	sock  int // to the server
+	pid      atomic.Int64 // of the server
+	pidfd    int
+	sock     int  // to the server
+	replaced bool // the server is killed for another one of ours to go on
 
 	begun uint64      // requests, when the server was started
 	died  []time.Time // of its own doing
+
+	idleKills int    // of servers in a row that hadn't begun a request
+	lastBegun uint64 // requests, at the first of them
+}
+
+// mount is a mount that is to be kept.
+type mount struct {
+	prefix   string // of its descriptors' names
+	dev, dir string
 
 	waiting time.Time // since when requests wait and none is begun
 	taken   uint64    // at the last look
@@ -83,15 +101,8 @@ func run(fdText string) int {
 		return 1
 	}
 	unix.CloseOnExec(first)
-	k := &keeper{listen: -1, sock: -1, exe: "/proc/self/exe", hang: time.Minute}
-	if n, err := time.ParseDuration(os.Getenv(hangEnv) + "s"); err == nil && n > 0 {
-		k.hang = n
-	}
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, Env+"=") {
-			k.env = append(k.env, e)
-		}
-	}
+	k := &keeper{listen: -1, sock: -1, exe: "/proc/self/exe", hang: hangTime(), args: append([]string{"plyfs"}, os.Args[1:]...)}
+	k.env = envFor()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
 	go func() {
@@ -105,82 +116,38 @@ func run(fdText string) int {
 	}
 	unix.Close(first)
 	CloseInherited()
-	// A failpoint is for the first server.
-	for i, e := range k.env {
-		if strings.HasPrefix(e, "PLYFS_FAIL=") {
-			k.env = append(k.env[:i:i], k.env[i+1:]...)
-			break
-		}
-	}
+	k.env = withoutFail(k.env)
 	return k.loop()
 }
 
-// start starts a server; first is a socket for it, or -1.
-func (k *keeper) start(first int, env ...string) error {
-	p, err := k.spawn(k.exe, first, env...)
-	if err != nil {
-		return err
+// hangTime is how long requests may wait while none is begun.
+func hangTime() time.Duration {
+	if n, err := time.ParseDuration(os.Getenv(hangEnv) + "s"); err == nil && n > 0 {
+		return n
 	}
-	k.adopt(p)
-	return nil
+	return time.Minute
 }
 
-// linkFrom is the lowest number that the link to the keeper may have in a server:
-// not one that the caller of plyfs is likely to have given to something of its own.
-const linkFrom = 32
-
-// process is a server that was started.
-type process struct{ pid, pidfd, sock int }
-
-func (k *keeper) spawn(exe string, first int, env ...string) (p process, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return p, err
+// envFor is the environment of servers: what is not for the keeper alone.
+func envFor() (env []string) {
+	for _, e := range os.Environ() {
+		switch name, _, _ := strings.Cut(e, "="); name {
+		case Env, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID":
+		default:
+			env = append(env, e)
+		}
 	}
-	defer unix.Close(pair[1])
-	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		unix.Close(pair[0])
-		return p, err
-	}
-	defer unix.Close(null)
-	if first < 0 {
-		first = null
-	}
-	theirs, err := unix.FcntlInt(uintptr(pair[1]), unix.F_DUPFD, linkFrom)
-	if err != nil {
-		unix.Close(pair[0])
-		return p, err
-	}
-	defer unix.Close(theirs)
-	attr := &syscall.ProcAttr{
-		Env:   append(k.env[:len(k.env):len(k.env)], append(env, fmt.Sprintf("%s=%d", serverEnv, theirs))...),
-		Files: []uintptr{0, 1, 2, uintptr(first)},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	}
-	if k.ready {
-		attr.Files[2] = uintptr(k.get("log", null))
-	}
-	pid, err := syscall.ForkExec(exe, append([]string{"plyfs"}, os.Args[1:]...), attr)
-	if err != nil {
-		unix.Close(pair[0])
-		return p, err
-	}
-	pidfd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		unix.Close(pair[0])
-		return p, fmt.Errorf("pidfd_open (Linux 5.3): %w", err)
-	}
-	return process{pid, pidfd, pair[0]}, nil
+	return env
 }
 
-// adopt makes a process the server.
-func (k *keeper) adopt(p process) {
-	k.pid.Store(int64(p.pid))
-	k.pidfd, k.sock = p.pidfd, p.sock
-	k.begun = k.count()
-	k.waiting = time.Time{}
+// withoutFail is an environment without the failpoint that is for the first server.
+func withoutFail(env []string) []string {
+	for i, e := range env {
+		if strings.HasPrefix(e, "PLYFS_FAIL=") {
+			return append(env[:i:i], env[i+1:]...)
+		}
+	}
+	return env
 }
 
 func (k *keeper) get(name string, none int) int {
@@ -193,9 +160,17 @@ func (k *keeper) get(name string, none int) int {
 }
 
 // count is how many requests servers have begun.
-func (k *keeper) count() uint64 {
+func (k *keeper) count() (sum uint64) {
+	for i := range k.mounts {
+		sum += k.countOf(&k.mounts[i])
+	}
+	return sum
+}
+
+// countOf is count for one mount.
+func (k *keeper) countOf(m *mount) uint64 {
 	var p [8]byte
-	n, err := unix.Pread(k.get("flight", -1), p[:], FlightTaken)
+	n, err := unix.Pread(k.get(m.prefix+"flight", -1), p[:], FlightTaken)
 	if err != nil || n != 8 {
 		return 0
 	}
@@ -251,11 +226,20 @@ func (k *keeper) hear() (over bool) {
 	}
 	switch word {
 	case sayKeep:
-		k.held = append(k.held, held{text, fd})
+		k.put(text, fd)
 	case sayReady:
-		if !k.ready {
-			k.settle(text)
+		prefix, rest, _ := strings.Cut(text, "\x00")
+		dev, dir, _ := strings.Cut(rest, "\x00")
+		m := mount{prefix: prefix, dev: dev, dir: dir}
+		switch {
+		case k.many:
+			k.keepMount(m)
+		case !k.ready:
+			k.settle(m)
 		}
+	case sayDrop:
+		k.drop(text)
+		_ = send(k.sock, sayDrop, "", -1)
 	case sayBye:
 		return true
 	}
@@ -264,8 +248,8 @@ func (k *keeper) hear() (over bool) {
 
 // settle is done when the mount is there: nothing of the caller's is needed any
 // more.
-func (k *keeper) settle(dev string) {
-	k.ready, k.dev = true, dev
+func (k *keeper) settle(m mount) {
+	k.ready, k.mounts = true, []mount{m}
 	k.begun = k.count()
 	_ = os.Chdir("/")
 	if null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
@@ -278,119 +262,20 @@ func (k *keeper) settle(dev string) {
 	if err != nil {
 		return
 	}
-	if unix.Bind(sock, listenName(dev)) != nil || unix.Listen(sock, 4) != nil {
+	if unix.Bind(sock, listenName(m.dev)) != nil || unix.Listen(sock, 4) != nil {
 		unix.Close(sock)
 		return
 	}
 	k.listen = sock
 }
 
-// ended is called when the server has ended.
-func (k *keeper) ended() (code int, over bool) {
-	// What it said last may still be there.
-	for k.sock >= 0 {
-		p := []unix.PollFd{{Fd: int32(k.sock), Events: unix.POLLIN}}
-		if n, err := unix.Poll(p, 0); n <= 0 || err != nil {
-			break
-		}
-		if k.hear() {
-			return 0, true
-		}
-	}
-	status := k.reap()
-	if !k.ready {
-		if status.Exited() {
-			return status.ExitStatus(), true
-		}
-		return 128 + int(status.Signal()), true
-	}
-	weight := uint64(WeightCrash)
-	if status.Signaled() && status.Signal() == syscall.SIGKILL && k.count() != k.begun {
-		weight = WeightKilled // from outside, and it had been at work
-	} else if k.crashed() {
-		k.abort()
-		return 1, true
-	}
-	for {
-		why := k.restart(weight)
-		if why == nil {
-			return 0, false
-		}
-		k.say("cannot start another server: " + why.Error())
-		if k.gone() || k.crashed() {
-			k.abort()
-			return 1, true
-		}
-	}
-}
-
-// reap takes the server's status.
-func (k *keeper) reap() (status syscall.WaitStatus) {
-	for {
-		_, err := syscall.Wait4(int(k.pid.Load()), &status, 0, nil)
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	unix.Close(k.pidfd)
-	if k.sock >= 0 {
-		unix.Close(k.sock)
-	}
-	k.sock, k.pidfd = -1, -1
-	return status
-}
-
-// crashed notes a death, and says whether it was one too many.
-func (k *keeper) crashed() bool {
-	now := time.Now()
-	k.died = append(k.died, now)
-	if len(k.died) < crashes {
-		return false
-	}
-	k.died = k.died[len(k.died)-crashes:]
-	return now.Sub(k.died[0]) < period
-}
-
-// restart has another server go on.
-func (k *keeper) restart(weight uint64) error {
-	p, err := k.spawn(k.exe, -1)
-	if err != nil {
-		return err
-	}
-	k.adopt(p)
-	if err := k.hand(p, ""); err != nil {
-		_ = unix.PidfdSendSignal(p.pidfd, syscall.SIGKILL, nil, 0)
-		k.reap()
-		return err
-	}
-	return send(p.sock, sayGo, fmt.Sprint(weight), -1)
-}
-
-// hand gives a new server what there is, and asks whether it can go on.
-func (k *keeper) hand(p process, alive string) error {
-	limit := unix.Timeval{Sec: 30}
-	_ = unix.SetsockoptTimeval(p.sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
-	for _, h := range k.held {
-		if err := send(p.sock, sayFD, h.name, h.fd); err != nil {
-			return err
-		}
-	}
-	if err := send(p.sock, sayOver, alive, -1); err != nil {
-		return err
-	}
-	word, text, _, err := receive(p.sock)
-	switch {
-	case err != nil:
-		return fmt.Errorf("it said nothing: %w", err)
-	case word != sayAble:
-		return fmt.Errorf("%s", text)
-	}
-	return nil
-}
-
 // say writes a line to the log.
 func (k *keeper) say(text string) {
-	if fd := k.get("log", -1); fd >= 0 {
+	fd := k.get("log", -1)
+	if k.many {
+		fd = 2
+	}
+	if fd >= 0 {
 		_, _ = unix.Write(fd, []byte(time.Now().Format("2006/01/02 15:04:05")+" plyfs keeper: "+text+"\n"))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +13,10 @@ import (
 const serverEnv = "_PLYFS_KEEPER_FD"
 
 // Link is a server's connection to its keeper.
-type Link struct{ sock int }
+type Link struct {
+	sock int
+	mu   sync.Mutex // held by whoever waits for an answer
+}
 
 // Connected is the link that this process was started with; nil when it has no
 // keeper.
@@ -33,8 +37,22 @@ func Connected() *Link {
 // Keep gives the keeper a copy of a descriptor.
 func (l *Link) Keep(name string, fd int) error { return send(l.sock, sayKeep, name, fd) }
 
-// Ready says that the mount with this device number is to be kept from now on.
-func (l *Link) Ready(dev string) error { return send(l.sock, sayReady, dev, -1) }
+// Ready says that a mount is to be kept from now on: the one whose descriptors
+// have names with this prefix. dev is its device number (major:minor).
+func (l *Link) Ready(prefix, dev, dir string) error {
+	return send(l.sock, sayReady, prefix+"\x00"+dev+"\x00"+dir, -1)
+}
+
+// Drop has the keeper let go of a mount that is gone, and returns when it has.
+func (l *Link) Drop(prefix string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit := unix.Timeval{Sec: 5}
+	_ = unix.SetsockoptTimeval(l.sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	if send(l.sock, sayDrop, prefix, -1) == nil {
+		_, _, _, _ = receive(l.sock)
+	}
+}
 
 // Bye says that the server ends, and the mount with it.
 func (l *Link) Bye() {

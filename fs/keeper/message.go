@@ -12,6 +12,9 @@ import (
 const (
 	sayKeep    = "keep"
 	sayReady   = "ready"
+	sayDrop    = "drop"
+	sayServe   = "serve"
+	sayExe     = "exe"
 	sayBye     = "bye"
 	sayFD      = "fd"
 	sayOver    = "over"
@@ -93,6 +96,11 @@ func Upgrade(dev string, exe int) error {
 	if err := unix.Connect(sock, listenName(dev)); err != nil {
 		return ErrNoKeeper
 	}
+	return upgrade(sock, exe)
+}
+
+// upgrade gives the order on a connection.
+func upgrade(sock, exe int) error {
 	if err := send(sock, sayUpgrade, "", exe); err != nil {
 		return err
 	}

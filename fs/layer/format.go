@@ -44,6 +44,9 @@ func (o *Options) String() string {
 		w.str("writeback", "off")
 	}
 	w.flag("live", o.Live)
+	if o.Keeper {
+		w.str("keeper", "on")
+	}
 	if o.NoKeeper {
 		w.str("keeper", "off")
 	}

@@ -94,6 +94,8 @@ type Options struct {
 
 	// NoKeeper: the mount ends with its server (keeper=off).
 	NoKeeper bool
+	// Keeper: one was asked for (keeper=on), and not just meant.
+	Keeper bool
 
 	Debug bool // debug: trace every request and stay in the foreground, as -d does
 }

@@ -131,7 +131,7 @@ func setWriteback(p *parser, text string) error {
 
 func setKeeper(p *parser, text string) error {
 	on, err := parseBool(unescape(text))
-	p.o.NoKeeper = !on && err == nil
+	p.o.NoKeeper, p.o.Keeper = !on && err == nil, on && err == nil
 	return err
 }
 

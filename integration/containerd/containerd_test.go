@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -168,12 +169,22 @@ func (s *stand) daemonDies() {
 	exec("e4", "new\ne2\ne3\ne4\n")
 }
 
-// serverDies kills the process that serves the mounts: the container gets
-// errors, can be removed, and started anew.
+// serverDies kills the process that serves the mounts: the container notices
+// nothing. Without a keeper it gets errors, can be removed, and started anew.
 func (s *stand) serverDies() {
 	s.t.Helper()
-	for _, pid := range s.servers() {
-		must(s.t, unix.Kill(pid, unix.SIGKILL))
+	for range 3 {
+		for _, pid := range s.processes("serve-mounts") {
+			must(s.t, unix.Kill(pid, unix.SIGKILL))
+		}
+		if out := s.ctr("task", "exec", "--exec-id", "kept", "c1", "sh", "-c", "echo x >d/gone; rm d/gone; cat d/new"); out != "new\ne2\ne3\ne4\n" {
+			s.t.Errorf("after the death of a server that is kept: %q", out)
+		}
+	}
+	for _, verb := range []string{"keep-mounts", "serve-mounts"} {
+		for _, pid := range s.processes(verb) {
+			must(s.t, unix.Kill(pid, unix.SIGKILL))
+		}
 	}
 	s.ctr("task", "kill", "-s", "KILL", "c1")
 	s.eventually("the task has ended", func() bool { return !strings.Contains(s.ctr("task", "ls"), "RUNNING") })
@@ -203,13 +214,13 @@ func (s *stand) serverDies() {
 	s.ctr("container", "rm", "c1")
 }
 
-// servers are the processes that serve mounts of this stand.
-func (s *stand) servers() (pids []int) {
+// processes are those of this stand that the daemon has left running for this.
+func (s *stand) processes(verb string) (pids []int) {
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range procs {
 		cmdline, _ := os.ReadFile(p + "/cmdline")
 		cwd, _ := os.ReadFile(p + "/environ")
-		if strings.HasSuffix(string(cmdline), "\x00serve-mounts\x00") && strings.Contains(string(cwd), s.user.Home(s.t)) {
+		if strings.HasSuffix(string(cmdline), "\x00"+verb+"\x00") && strings.Contains(string(cwd), s.user.Home(s.t)) {
 			var pid int
 			_, _ = fmt.Sscan(filepath.Base(p), &pid)
 			pids = append(pids, pid)
@@ -245,6 +256,7 @@ func (s *stand) nothingLeft() {
 		s.eventually(dir+" is empty", func() bool {
 			left, err := os.ReadDir(s.path(dir))
 			// One server waits for what comes: its socket, and its number beside it.
+			left = slices.DeleteFunc(left, func(e os.DirEntry) bool { return e.Name() == "keeper" }) // of that server
 			return err == nil && (len(left) == 0 || dir == "p/s" && len(left) <= 2 && stem(left[0]) == stem(left[len(left)-1]))
 		})
 	}

@@ -235,7 +235,7 @@ func (f *figures) memory(ctx context.Context, sns map[string]snapshots.Snapshott
 func (f *figures) serverProcesses(sn string) map[int]bool {
 	pids := map[int]bool{}
 	if sn == "plyfs" {
-		for _, pid := range f.servers() {
+		for _, pid := range f.processes("serve-mounts") {
 			pids[pid] = true
 		}
 		return pids

@@ -38,6 +38,7 @@ func TestDaemonSet(t *testing.T) {
 	n.configured()
 	n.restarts(k, check)
 	n.watched(k, check)
+	n.kept(k, check)
 
 	if _, err := n.tryOn("/usr/local/share/plyfs/uninstall.sh"); err == nil || !strings.Contains(err.Error(), "containers use the snapshotter") {
 		t.Errorf("uninstall while a container runs: %v", err)
@@ -127,7 +128,10 @@ func (n *node) configured() {
 	if have != want || !strings.Contains(have, "# For containerd 2.4.2") {
 		n.t.Errorf("%s has\n%s\nand the program prints\n%s", conf, have, want)
 	}
-	for _, unit := range []string{"plyfs-snapshotter.socket", "plyfs-snapshotter.service", "containerd.service"} {
+	for _, unit := range []string{
+		"plyfs-snapshotter.socket", "plyfs-snapshotter.service", "containerd.service",
+		"plyfs-snapshotter-keeper.socket", "plyfs-snapshotter-keeper.service",
+	} {
 		n.on("systemctl", "is-active", unit)
 		n.on("systemctl", "is-enabled", unit)
 	}
@@ -172,6 +176,44 @@ func (n *node) watched(k *kubelet, id string) {
 	}
 	if log := n.on("journalctl", "--no-pager", "--unit=plyfs-snapshotter.service"); !strings.Contains(log, "Watchdog timeout") {
 		n.t.Error("systemd says nothing of a watchdog")
+	}
+}
+
+// kept: neither the death of a server nor that of its keeper disturbs a container. What
+// a keeper knows systemd gives to the next.
+func (n *node) kept(k *kubelet, id string) {
+	n.t.Helper()
+	of := func(verb string) string {
+		return strings.TrimSpace(n.try("pgrep", "--full", "^containerd-plyfs-grpc "+verb+"$"))
+	}
+	replaced := func(verb string) {
+		n.t.Helper()
+		was := of(verb)
+		if strings.Count(was, "\n") > 0 || was == "" {
+			n.t.Fatalf("%s: processes %q", verb, was)
+		}
+		n.on("kill", "-9", was)
+		n.eventually("another process does "+verb, func() bool {
+			is := of(verb)
+			return is != "" && is != was && !strings.Contains(is, "\n")
+		})
+		if out := k.exec(id, "cat /kept; echo x >/new; rm /new"); out != "kept\n" {
+			n.t.Errorf("the container reads %q after the end of %s", out, verb)
+		}
+	}
+	replaced("serve-mounts")
+	replaced("keep-mounts")
+	replaced("serve-mounts") // which isn't the new keeper's child
+	replaced("serve-mounts")
+	server := of("serve-mounts")
+	n.on("systemctl", "restart", "plyfs-snapshotter-keeper.service")
+	if is := of("serve-mounts"); is != server {
+		n.t.Errorf("the server is %q instead of %q", is, server)
+	}
+	replaced("serve-mounts")
+	n.on("containerd-plyfs-grpc", "upgrade")
+	if out := k.exec(id, "cat /kept"); out != "kept\n" {
+		n.t.Errorf("the container reads %q after an upgrade", out)
 	}
 }
 

@@ -69,16 +69,27 @@ func Build(t testing.TB, pkg string) string {
 	return path
 }
 
-func build(to, pkg string) error {
+// BuildWith builds a program with a variable set to something else, and under
+// another name.
+func BuildWith(t testing.TB, pkg, name, variable, value string) string {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(Binary(t)), name)
+	if err := build(path, "-ldflags=-X "+variable+"="+value, pkg); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func build(to string, args ...string) error {
 	root, err := Source()
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("go", "build", "-o", to, pkg)
+	cmd := exec.Command("go", append([]string{"build", "-o", to}, args...)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %v\n%s", pkg, err, out)
+		return fmt.Errorf("go build %s: %v\n%s", args, err, out)
 	}
 	return os.Chmod(to, 0o755)
 }

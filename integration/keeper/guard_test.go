@@ -94,6 +94,24 @@ exec 5>&-`)
 	})
 }
 
+// TestUpgradeRefused: a program that can't read what the server has written says so,
+// and that server goes on.
+func TestUpgradeRefused(t *testing.T) {
+	old := harness.BuildWith(t, "./cmd/plyfs", "plyfs-old", "github.com/plyfs/plyfs/cmd/internal/kept.newest", "0")
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "", `
+server >$D/pid; exec 5<>$M/a; rm $M/a; echo one >&5
+no "`+old+`" upgrade $M 2>$D/err
+grep -q 'has format 1, and this plyfs reads up to 0: .*; the server that runs goes on' $D/err
+test $(server) = $(cat $D/pid)
+echo two >&5; echo x >$M/x
+test $(stat -Lc %s /proc/self/fd/5) = 8
+kill -9 $(server); test "$(cat $M/x)" = x
+readlink /proc/$(server)/exe | grep -q 'bin/plyfs'
+exec 5>&-`)
+	})
+}
+
 // TestKeeperGone: a server whose keeper was killed goes on.
 func TestKeeperGone(t *testing.T) {
 	everyone(t, func(t *testing.T, u *harness.User) {
@@ -131,4 +149,48 @@ ls $D/next
 grep -q 'cannot start another server' $L
 $BIN umount $D/next
 $BIN mount -o lowerdir=$D/low $M`)
+}
+
+// TestNoResend: where the kernel sends nothing again (before 6.9) who waits for a server
+// that dies gets an error, and everything else goes on.
+func TestNoResend(t *testing.T) {
+	everyone(t, func(t *testing.T, u *harness.User) {
+		script(t, u, "PLYFS_NO_RESEND=1 PLYFS_FAIL=unlink.begin:hang", `
+mkdir $M/dir; exec 5<>$M/b; echo one >&5
+for n in 1 2 3; do
+	rm $M/a 2>$D/err & rm=$!
+	old=$(server)
+	# It is in the server's hand when it stays in one call while others are answered:
+	# in another directory, as its own is locked.
+	was= same=0
+	while [ $n = 1 ] && [ $same -lt 4 ]; do
+		no test -e $M/dir/none$RANDOM
+		is=$(cat /proc/$rm/syscall)
+		if [ "$is" = "$was" ] && [ "$is" != running ]; then same=$((same + 1)); else same=0; fi
+		was=$is
+	done
+	kill -9 $old
+	if wait $rm; then rm=0; else rm=1; fi
+	if [ $n = 1 ]; then
+		test $rm = 1; grep -q 'Software caused connection abort' $D/err; test -e $M/a
+	fi
+	echo more >&5; echo $n >$M/new$n; test "$(cat $M/new$n)" = $n
+	test $(server) != $old
+done
+no test -e $M/a
+test $(stat -Lc %s /proc/self/fd/5) = 19
+exec 5>&-
+no $BIN upgrade $M 2>$D/err
+grep -q "before 6.9) doesn't send again" $D/err`)
+	})
+}
+
+// TestForeground: a keeper that can't be had isn't silently left out.
+func TestForeground(t *testing.T) {
+	u := harness.Unprivileged(t)
+	stack, mnt := u.NewStack(t, 1)
+	u.Run(t, `for flag in -f -d; do
+		if timeout 60 $BIN mount $flag -o keeper=on,`+stack.Options()+` $M 2>$D/err; then exit 1; fi
+		grep -q "keeper=on can't be had in the foreground" $D/err
+	done`, "M="+mnt, "D="+filepath.Dir(mnt))
 }

@@ -140,10 +140,12 @@ func TestKill(t *testing.T) {
 	prog := harness.Build(t, "./integration/keeper/load")
 	t.Run("root", func(t *testing.T) { testKill(t, harness.Root(t), prog) })
 	t.Run("user", func(t *testing.T) { testKill(t, harness.Unprivileged(t), prog) })
+	t.Run("passthrough", func(t *testing.T) { testKill(t, harness.Root(t), prog, "io=passthrough") })
 }
 
-func testKill(t *testing.T, u *harness.User, prog string) {
+func testKill(t *testing.T, u *harness.User, prog string, options ...string) {
 	stack, mnt := u.NewStack(t, 1)
+	stack.More = append(stack.More, options...)
 	lowers(t, u, prog, stack.Lower[0])
 	u.Mount(t, stack, mnt)
 	k := keeper(t, mnt)
@@ -151,10 +153,18 @@ func testKill(t *testing.T, u *harness.User, prog string) {
 	const between = 120 // ms, on average
 	l := startLoad(t, u, prog, mnt, time.Duration(n*(between+80))*time.Millisecond)
 	var at []int64
-	for len(at) < n {
+	for deadline := time.Now().Add(time.Minute); len(at) < n; {
 		time.Sleep(time.Duration(40+rand.IntN(2*between-80)) * time.Millisecond)
+		if len(at)%3 == 0 {
+			// The others may die before they have begun a request, but not five in a row.
+			_ = u.Command(t, "stat", filepath.Join(mnt, fmt.Sprint("none", len(at)))).Run()
+		}
 		if pid := server(k); pid > 0 && unix.Kill(pid, unix.SIGKILL) == nil {
 			at = append(at, time.Now().UnixMicro())
+			deadline = time.Now().Add(time.Minute)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no server since the kill number %d", len(at))
 		}
 	}
 	ops, calls := l.wait(t)

@@ -17,6 +17,7 @@ func TestUnits(t *testing.T) {
 	require.Tool(t, "systemd-analyze")
 	for _, units := range [][]string{
 		{"--system", "plyfs-snapshotter.socket", "plyfs-snapshotter.service"},
+		{"--system", "plyfs-snapshotter-keeper.socket", "plyfs-snapshotter-keeper.service"},
 		{"--user", "plyfs-snapshotter-user.service"},
 	} {
 		dir := t.TempDir()

@@ -15,8 +15,10 @@ if [ -e "$conf" ]; then
 	rm "$conf"
 	systemctl restart containerd
 fi
-systemctl disable --now plyfs-snapshotter.service plyfs-snapshotter.socket
-rm -f /etc/systemd/system/plyfs-snapshotter.service /etc/systemd/system/plyfs-snapshotter.socket
+for unit in plyfs-snapshotter plyfs-snapshotter-keeper; do
+	systemctl disable --now "$unit.socket" "$unit.service" || true # the keeper came later
+	rm -f "/etc/systemd/system/$unit.service" "/etc/systemd/system/$unit.socket"
+done
 systemctl daemon-reload
 rm -rf /usr/local/bin/containerd-plyfs-grpc /usr/local/share/plyfs
 echo "the layers are left in $root: delete it when nothing in it is wanted"

@@ -193,10 +193,50 @@ func dropped(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// greeting is what a server process has said of itself.
+type greeting struct {
+	c, watch *conn
+	hello    Response
+	list     Response
+	table    *Table
+}
+
+// greet connects to a server process and asks who is there. It waits for an
+// answer until ctx ends.
+func greet(ctx context.Context, socket string) (g greeting, err error) {
+	if g.c, err = dial(socket); err != nil {
+		return g, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = g.c.c.Close() })
+	g.hello, err = g.c.ask(Request{Op: OpHello})
+	if err == nil {
+		g.list, err = g.c.ask(Request{Op: OpList})
+	}
+	if err == nil {
+		g.table, err = askTable(socket)
+	}
+	if err == nil {
+		g.watch, err = dial(socket)
+	}
+	if !stop() && err == nil {
+		_ = g.watch.c.Close()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = g.c.c.Close()
+		g.table.unmap()
+		return g, err
+	}
+	if g.hello.Kept {
+		writePID(socket, g.hello.PID) // it may be the successor of the one that was started
+	}
+	return g, nil
+}
+
 // connect connects to a server process and stays connected. It waits for an
 // answer until ctx ends.
 func (p *Pool) connect(ctx context.Context, socket string) error {
-	c, err := dial(socket)
+	g, err := greet(ctx, socket)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		_ = removeSocket(socket) // it died
 		p.tellLost()
@@ -204,37 +244,15 @@ func (p *Pool) connect(ctx context.Context, socket string) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.c.Close() })
-	hello, err := c.ask(Request{Op: OpHello})
-	var list Response
-	if err == nil {
-		list, err = c.ask(Request{Op: OpList})
-	}
-	var table *Table
-	if err == nil {
-		table, err = askTable(socket)
-	}
-	var watch *conn
-	if err == nil {
-		watch, err = dial(socket)
-	}
-	if !stop() && err == nil {
-		_ = watch.c.Close()
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		_ = c.c.Close()
-		table.unmap()
-		return err
-	}
-	s := &peer{socket: socket, version: hello.Version, pid: hello.PID, mounts: len(list.Dirs), table: table}
-	s.quick.socket, s.quick.c, s.watched = socket, c, watch
+	s := &peer{socket: socket, version: g.hello.Version, kept: g.hello.Kept, mounts: len(g.list.Dirs), table: g.table}
+	s.pid.Store(int64(g.hello.PID))
+	s.quick.socket, s.quick.kept, s.quick.c, s.watched = socket, s.kept, g.c, g.watch
 	p.mu.Lock()
 	p.servers[socket] = s
-	for i, d := range list.Dirs {
+	for i, d := range g.list.Dirs {
 		at := place{peer: s}
-		if i < len(list.Slots) {
-			at.slot = list.Slots[i]
+		if i < len(g.list.Slots) {
+			at.slot = g.list.Slots[i]
 		}
 		p.where[d] = at
 	}
@@ -242,9 +260,9 @@ func (p *Pool) connect(ctx context.Context, socket string) error {
 	p.mu.Unlock()
 	if closed { // meanwhile, and Close didn't see it
 		s.quick.close()
-		_ = watch.c.Close()
+		_ = g.watch.c.Close()
 	}
-	go p.watch(s, watch)
+	go p.watch(s, g.watch)
 	return nil
 }
 
@@ -252,6 +270,10 @@ func (p *Pool) connect(ctx context.Context, socket string) error {
 // that can't say it.
 
 func pidFile(socket string) string { return strings.TrimSuffix(socket, ".sock") + ".pid" }
+
+func writePID(socket string, pid int) {
+	_ = os.WriteFile(pidFile(socket), fmt.Appendln(nil, pid), 0o600) // without, a message has the socket
+}
 
 func removeSocket(socket string) error {
 	_ = os.Remove(pidFile(socket))

@@ -20,9 +20,10 @@ func (p *Pool) retire(s *peer) {
 	if gone {
 		delete(p.servers, s.socket) // nobody chooses it any more
 	}
+	watched := s.watched
 	p.mu.Unlock()
 	if gone {
 		s.quick.close()
-		_ = s.watched.c.Close() // watch does the rest
+		_ = watched.c.Close() // watch does the rest
 	}
 }

@@ -30,21 +30,27 @@ func (p *Pool) Mount(ctx context.Context, dir string, o *layer.Options) error {
 }
 
 func (p *Pool) mount(ctx context.Context, dir string, o *layer.Options) error {
-	s, err := p.awake()
-	if err != nil {
-		return err
-	}
 	r := Request{Op: OpMount, Dir: dir, Options: o.String()}
-	made, err := p.slowly(ctx, s, r)
-	if err != nil {
+	var s *peer
+	var made Response
+	for end := time.Now().Add(atOnce); ; time.Sleep(10 * time.Millisecond) {
+		var err error
+		if s, err = p.awake(); err != nil {
+			return err
+		}
+		if made, err = p.slowly(ctx, s, r); err == nil {
+			break
+		}
 		p.mu.Lock()
 		s.mounts--
 		p.mu.Unlock()
-		if !isServer(err) {
-			// It may have got as far as mounting.
-			err = errors.Join(fmt.Errorf("mount on %s: the server process (pid %d) does not answer: %w", dir, s.pid, err), detach(dir))
+		if isServer(err) {
+			return err
 		}
-		return err
+		undone := detach(dir) // it may have got as far as mounting
+		if !s.ended(err) || undone != nil || time.Now().After(end) {
+			return errors.Join(fmt.Errorf("mount on %s: the server process (pid %d) does not answer: %w", dir, s.pid.Load(), err), undone)
+		}
 	}
 	at := place{peer: s}
 	if len(made.Slots) > 0 {
@@ -70,6 +76,17 @@ func (p *Pool) awake() (*peer, error) {
 		p.mu.Lock()
 		s.mounts--
 		p.mu.Unlock()
+	}
+}
+
+// askAgain is slowly for what can be asked of the successor of a server as well.
+func (p *Pool) askAgain(ctx context.Context, s *peer, q Request) (r Response, err error) {
+	for {
+		r, err = p.slowly(ctx, s, q)
+		if err == nil || isServer(err) || !s.ended(err) || !p.has(s) || ctx.Err() != nil {
+			return r, err
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
@@ -135,7 +152,7 @@ func (p *Pool) unmount(ctx context.Context, dir string) error {
 	if boundElsewhere(dir) {
 		return nil
 	}
-	_, err := p.slowly(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
+	_, err := p.askAgain(ctx, s, Request{Op: OpGone, Dir: dir, Wait: lingering})
 	if err != nil && !isServer(err) && !p.has(s) {
 		return nil // the server is gone: so are its layers
 	}
@@ -227,7 +244,7 @@ func (p *Pool) hangs(s *peer, err error) bool {
 }
 
 func errStopped(s *peer) error {
-	return fmt.Errorf("the server process %d of mounts does not answer: if it is stopped, continue or kill it", s.pid)
+	return fmt.Errorf("the server process %d of mounts does not answer: if it is stopped, continue or kill it", s.pid.Load())
 }
 
 func (p *Pool) all() []*peer {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,9 +47,10 @@ type place struct {
 // peer is a server process.
 type peer struct {
 	socket  string
-	version string
-	pid     int
-	watched *conn     // tells of its end
+	version string // protected by Pool.mu
+	kept    bool   // another one goes on when it dies
+	pid     atomic.Int64
+	watched *conn     // tells of its end; protected by Pool.mu
 	quick   quickConn // for what is answered at once
 	mounts  int       // protected by Pool.mu
 	table   *Table    // protected by Pool.mu; nil when the server has none or is gone
@@ -129,10 +131,13 @@ func startServer(c Config, listener *os.File) (pid int, err error) {
 	return cmd.Process.Pid, nil
 }
 
-// watch waits for the end of a server process.
+// watch waits for the end of a server process that no other one follows.
 func (p *Pool) watch(s *peer, c *conn) {
-	_, _ = io.Copy(io.Discard, c.c)
-	_ = c.c.Close()
+	for c != nil {
+		_, _ = io.Copy(io.Discard, c.c)
+		_ = c.c.Close()
+		c = p.follow(s)
+	}
 	p.mu.Lock()
 	delete(p.servers, s.socket)
 	left := 0
@@ -170,7 +175,10 @@ func (p *Pool) Close() {
 	p.found.end()
 	for _, s := range p.all() {
 		s.quick.close()
-		_ = s.watched.c.Close()
+		p.mu.Lock()
+		watched := s.watched
+		p.mu.Unlock()
+		_ = watched.c.Close()
 	}
 }
 
@@ -225,7 +233,7 @@ func (p *Pool) more() error {
 	if err == nil {
 		var pid int
 		if pid, err = p.start(f); err == nil {
-			_ = os.WriteFile(pidFile(socket), fmt.Appendln(nil, pid), 0o600) // without, a message has the socket
+			writePID(socket, pid)
 		}
 		_ = f.Close()
 	}

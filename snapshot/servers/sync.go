@@ -58,7 +58,7 @@ func (p *Pool) sync(ctx context.Context, s *peer, dir string) error {
 	if earlier := p.failure(dir); failed == nil {
 		failed = earlier
 	}
-	r, err := p.slowly(ctx, s, Request{Op: OpFiles, Dir: dir})
+	r, err := p.askAgain(ctx, s, Request{Op: OpFiles, Dir: dir})
 	if err != nil {
 		return cmp.Or(failed, err)
 	}

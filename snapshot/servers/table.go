@@ -37,6 +37,8 @@ type Table struct {
 	mu   sync.Mutex
 	free []int  // protected by mu
 	last uint64 // protected by mu; the mounts are numbered
+
+	again map[int]bool // protected by mu: slots that were taken again, see OpenTable
 }
 
 // tableSlots is how many mounts of a server process are counted there; more
@@ -70,6 +72,57 @@ func NewTable() (*Table, error) {
 	}
 	return t, nil
 }
+
+// OpenTable maps the table of a server that is gone, for the one that goes on. It
+// takes the descriptor over. Slots that aren't taken again are free after Sweep.
+func OpenTable(fd int) (*Table, error) {
+	f := os.NewFile(uintptr(fd), "usage")
+	t, err := mapTable(f, unix.PROT_READ|unix.PROT_WRITE)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("memory for usage: %w", err)
+	}
+	t.file = f
+	t.again = map[int]bool{}
+	for i := range t.slots {
+		t.last = max(t.last, t.slots[i].owner.Load())
+	}
+	return t, nil
+}
+
+// TakeAgain gives a mount the slot that it had with the server before; nil when it
+// had none. What is in there isn't right any more.
+func (t *Table) TakeAgain(r SlotRef) *Slot {
+	if r.Index <= 0 || r.Index >= tableSlots {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &t.slots[r.Index]
+	if t.again[r.Index] || s.owner.Load() != r.Owner {
+		return nil
+	}
+	t.again[r.Index] = true
+	s.Known.Store(0)
+	s.Bytes.Store(0)
+	s.Inodes.Store(0)
+	return s
+}
+
+// Sweep makes free what nobody has taken again.
+func (t *Table) Sweep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := tableSlots - 1; i > 0; i-- {
+		if !t.again[i] {
+			t.slots[i].owner.Store(0)
+			t.free = append(t.free, i)
+		}
+	}
+}
+
+// FD is the descriptor of the memory.
+func (t *Table) FD() int { return int(t.file.Fd()) }
 
 func mapTable(f *os.File, prot int) (*Table, error) {
 	seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)

@@ -43,6 +43,7 @@ type Response struct {
 
 	Version string            `json:",omitempty"`
 	PID     int               `json:",omitempty"`
+	Kept    bool              `json:",omitempty"` // another server goes on when this one dies
 	Dirs    []string          `json:",omitempty"`
 	Slots   []SlotRef         `json:",omitempty"` // of Dirs, or of what was mounted
 	Files   [][]byte          `json:",omitempty"` // names are bytes, not text
@@ -121,6 +122,7 @@ const again = time.Second
 // is back on a connection of its own, and all wait for that, and not for long.
 type quickConn struct {
 	socket string
+	kept   bool // who ends is followed by another
 	hung   atomic.Bool
 
 	mu     sync.Mutex
@@ -147,6 +149,18 @@ func (q *quickConn) ask(r Request) (Response, error) {
 	case q.back != nil:
 		return Response{}, os.ErrDeadlineExceeded
 	}
+	end := time.Now().Add(atOnce)
+	for {
+		a, err := q.once(r, end)
+		if !q.kept || !dropped(err) || time.Now().After(end) {
+			return a, err
+		}
+		time.Sleep(5 * time.Millisecond) // the next server is about to answer
+	}
+}
+
+// once is ask without a second try. Precondition: q.mu is held.
+func (q *quickConn) once(r Request, end time.Time) (Response, error) {
 	if q.c == nil {
 		c, err := dial(q.socket)
 		if err != nil {
@@ -154,7 +168,7 @@ func (q *quickConn) ask(r Request) (Response, error) {
 		}
 		q.c = c
 	}
-	_ = q.c.c.SetDeadline(time.Now().Add(atOnce)) // fails for a closed one: so does ask
+	_ = q.c.c.SetDeadline(end) // fails for a closed one: so does ask
 	a, err := q.c.ask(r)
 	if err != nil && !isServer(err) {
 		_ = q.c.c.Close()

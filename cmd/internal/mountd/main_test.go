@@ -26,6 +26,14 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == serveWord {
+		v := mountd.Verbs{Program: "mountd.test", Serve: serveWord, Keep: "keep-mounts"}
+		if err := mountd.ServeKept(os.Args[2], v, log.New(os.Stderr, "server: ", log.Lmsgprefix)); err != nil {
+			fmt.Fprintln(os.Stderr, "server:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) == 4 && os.Args[1] == operateWord {
 		if err := operate(os.Args[2], os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, "daemon:", err)
@@ -39,14 +47,21 @@ func TestMain(m *testing.M) {
 // perServer is how many mounts share a server process here.
 var perServer = 16
 
+// kept says whether servers have a keeper here.
+var kept = false
+
 // silent gets what is told of servers that don't answer.
 var silent = make(chan string, 16)
 
 // newPool makes a pool that keeps its sockets in state.
 func newPool(state string) (*servers.Pool, error) {
+	args := []string{"mountd.test", serveWord}
+	if kept {
+		args = append(args, mountd.KeeperSocket(state))
+	}
 	return servers.NewPool(servers.Config{
 		State: state, MountsPerServer: perServer,
-		Program: "/proc/self/exe", Args: []string{"mountd.test", serveWord},
+		Program: "/proc/self/exe", Args: args,
 		Silent: func(who string) { silent <- who },
 	})
 }

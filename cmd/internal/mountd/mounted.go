@@ -3,6 +3,7 @@ package mountd
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type mounted struct {
 	slot   servers.SlotRef
 	server *fusefs.Server
 	meter  *meter.Meter // nil: there was no memory
+	prefix string       // of what the keeper has of it; "" when that is nothing
 
 	// use is held by whoever asks the tree something beside FUSE requests, so
 	// that it isn't closed meanwhile.
@@ -61,32 +63,65 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 		return nil, err
 	}
 	s.count(m)
-	fd, err := fusefs.Mount(dir, o, s.userNS)
+	config := fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log}
+	held, err := s.keepTree(m, &config)
+	fd := -1
+	if err == nil {
+		fd, err = fusefs.Mount(dir, o, s.userNS)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.closeTree(m))
 	}
 	m.dev = mountDev(dir)
-	if m.meter, err = meter.New(fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))); err != nil {
-		s.log.Printf("nobody can look at the mount on %s: %v", dir, err)
-	}
-	m.server = fusefs.NewServer(fd, m.tree, fusefs.Config{Options: o, UserNS: s.userNS, Log: s.log, Meter: m.meter})
+	config.Meter = s.measure(m, nil)
+	m.server = fusefs.NewServer(fd, m.tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
 	if err := m.server.WaitReady(); err != nil {
 		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		return nil, errors.Join(err, <-ended, s.closeTree(m))
 	}
+	if held != nil {
+		s.keep(m, o, held, fd, config)
+	}
+	s.know(m, ended)
+	return m, nil
+}
+
+// know makes a mount one of those that are served.
+func (s *server) know(m *mounted, ended <-chan error) {
 	s.mu.Lock()
-	s.mounts[dir] = m
+	s.mounts[m.dir] = m
 	s.mu.Unlock()
 	go s.attend(m, ended)
-	return m, nil
+}
+
+// measure gives a mount the memory that plyfs stats and trace look at: what the
+// server before has left, where there was one. nil is none.
+func (s *server) measure(m *mounted, left *os.File) *meter.Meter {
+	var err error
+	if left != nil {
+		m.meter, err = meter.Serve(left)
+	}
+	if left == nil || err != nil { // err: it is that of another version
+		m.meter, err = meter.New(fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev)))
+	}
+	if err != nil {
+		s.log.Printf("nobody can look at the mount on %s: %v", m.dir, err)
+	}
+	return m.meter
 }
 
 // count has a mount counted where the daemon reads it.
 func (s *server) count(m *mounted) {
+	slot, ref := s.table.Take()
+	s.countIn(m, slot, ref)
+}
+
+// countIn has it counted in a slot; nil is none.
+func (s *server) countIn(m *mounted, slot *servers.Slot, ref servers.SlotRef) {
 	var c union.Counters
-	if slot, ref := s.table.Take(); slot != nil {
+	if slot != nil {
 		m.slot, c = ref, union.Counters{Bytes: &slot.Bytes, Inodes: &slot.Inodes, Known: &slot.Known}
 	}
 	m.tree.CountUsage(c)
@@ -97,6 +132,9 @@ func (s *server) closeTree(m *mounted) error {
 	m.closed = true
 	err := errors.Join(m.tree.Close(), m.meter.Close())
 	m.use.Unlock()
+	if m.prefix != "" {
+		s.link.Drop(m.prefix)
+	}
 	s.table.Give(m.slot)
 	return err
 }

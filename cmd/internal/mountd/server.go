@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/keeper"
 	"github.com/plyfs/plyfs/fs/sys"
 	"github.com/plyfs/plyfs/fs/union"
 	"github.com/plyfs/plyfs/snapshot/servers"
@@ -27,7 +29,9 @@ type server struct {
 	log    *log.Logger
 	userNS bool
 	table  *servers.Table
-	bases  union.Bases // what the mounts know of the same lowers
+	bases  union.Bases  // what the mounts know of the same lowers
+	link   *keeper.Link // nil when the process has no keeper
+	last   atomic.Int64 // mounts are numbered, for the keeper
 
 	mu      sync.Mutex
 	mounts  map[string]*mounted // by directory
@@ -36,30 +40,38 @@ type server struct {
 }
 
 // Serve is the life of a server process: it serves what it is asked to mount,
-// and returns when it has nothing to serve and nobody to ask.
+// and returns when it has nothing to serve and nobody to ask. With a keeper it
+// first goes on with what the server before has left.
 func Serve(logger *log.Logger) error {
-	f := os.NewFile(listenFD, "listener")
-	l, err := net.FileListener(f)
-	if err != nil {
-		return fmt.Errorf("no socket on descriptor %d: this command is for the daemon itself: %w", listenFD, err)
-	}
-	_ = f.Close()
-	fusefs.TuneProcess()
-	// The terminal's ^C and systemd's stop are for the daemon: containers go
-	// on. Who wants the mounts gone unmounts them.
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	table, err := servers.NewTable()
-	if err != nil {
-		return err
-	}
 	s := &server{
 		log:    logger,
-		table:  table,
 		userNS: sys.InUserNamespace(),
 		mounts: map[string]*mounted{},
 		idle:   make(chan struct{}, 1),
+		link:   keeper.Connected(),
 	}
 	s.bases.Log, s.bases.Background = logger.Printf, true // nobody waits for an index file
+	// The terminal's ^C and systemd's stop are for the daemon: containers go
+	// on. Who wants the mounts gone unmounts them.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	listener := listenFD
+	var err error
+	switch {
+	case s.link != nil && os.Getenv(firstEnv) == "":
+		listener, err = s.takeOver()
+	default:
+		os.Unsetenv(firstEnv)
+		err = s.begin()
+	}
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(listener), "listener")
+	l, err := net.FileListener(f)
+	if err != nil {
+		return fmt.Errorf("no socket on descriptor %d: this command is for the daemon itself: %w", listener, err)
+	}
+	_ = f.Close()
 	go s.accept(l)
 	// A daemon that dies before it has connected leaves a server that nobody
 	// knows of.
@@ -69,7 +81,18 @@ func Serve(logger *log.Logger) error {
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(true)
 	}
-	return l.Close()
+	err = l.Close()
+	s.link.Bye()
+	return err
+}
+
+// begin is what the first server does.
+func (s *server) begin() (err error) {
+	fusefs.TuneProcess()
+	if s.table, err = servers.NewTable(); err == nil && s.link != nil {
+		err = s.link.Keep("table", s.table.FD())
+	}
+	return err
 }
 
 func (s *server) accept(l net.Listener) {
@@ -135,7 +158,7 @@ func (s *server) converse(c net.Conn) {
 func (s *server) answer(q *servers.Request) (r servers.Response, err error) {
 	switch q.Op {
 	case servers.OpHello:
-		r.Version, r.PID = cli.VersionString(), os.Getpid()
+		r.Version, r.PID, r.Kept = cli.VersionString(), os.Getpid(), s.link != nil
 		return r, nil
 	case servers.OpMount:
 		m, err := s.mount(q.Dir, q.Options)
