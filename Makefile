@@ -49,7 +49,10 @@ build: ## static binaries in bin/
 	@mkdir -p bin
 	@if compgen -G 'cmd/plyfs/*.go' >/dev/null; then $(GO) build $(BUILD_FLAGS) -o bin/ ./cmd/...; fi
 
-demo: build ## a union, a copy of this machine that is thrown away, a container with limits: step by step
+# Builds what it shows and nothing else: it is what one tries first.
+demo: ## a union, a copy of this machine that is thrown away, a container with limits: step by step
+	@mkdir -p bin
+	@$(GO) build $(BUILD_FLAGS) -o bin/ ./cmd/plyfs
 	@integration/demo/demo.sh bin/plyfs
 
 cast: build ## the picture of the README: types a session into a real shell; docs/cast.svg
