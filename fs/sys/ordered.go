@@ -22,8 +22,14 @@ func Ordered(dev uint64) bool {
 		return false
 	}
 	// Only ext4 has these, and data= is only there with a journal.
-	options, err := os.ReadFile("/proc/fs/ext4/" + filepath.Base(link) + "/options")
+	name := filepath.Base(link)
+	options, err := os.ReadFile("/proc/fs/ext4/" + name + "/options")
 	if err != nil {
+		return false
+	}
+	// A journal on another device is flushed before the data are (fs/jbd2/journal.c
+	// names the one inside by its inode, too).
+	if inside, _ := filepath.Glob("/proc/fs/jbd2/" + name + "-*"); len(inside) == 0 {
 		return false
 	}
 	ordered, barrier := false, false
