@@ -14,7 +14,6 @@ import (
 
 	"github.com/plyfs/plyfs/cmd/internal/kept"
 	"github.com/plyfs/plyfs/fs/fusefs"
-	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/snapshot/servers"
 )
@@ -36,7 +35,7 @@ func (s *server) keepTree(m *mounted, c *fusefs.Config) (held map[string]int, er
 
 // keep gives the keeper all that another server needs for a mount. A keeper that
 // is gone is no reason not to serve.
-func (s *server) keep(m *mounted, o *layer.Options, held map[string]int, fuse int, config *fusefs.Config) {
+func (s *server) keep(m *mounted, o *layer.Options, held map[string]int, fuse int, c fusefs.Config) {
 	dev := fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))
 	state := kept.State{Options: []byte(o.String()), Dir: []byte(m.dir), Dev: dev, Session: m.server.Session()}
 	var err error
@@ -44,9 +43,9 @@ func (s *server) keep(m *mounted, o *layer.Options, held map[string]int, fuse in
 		var f *os.File
 		if f, err = state.Write(); err == nil {
 			defer f.Close()
-			held["state"], held["fuse"], held["flight"] = int(f.Fd()), fuse, config.Flight.FD()
-			if m.meter != nil {
-				held["meter"] = m.meter.FD()
+			held["state"], held["fuse"], held["flight"] = int(f.Fd()), fuse, c.Flight.FD()
+			if c.Meter != nil {
+				held["meter"] = c.Meter.FD()
 			}
 		}
 	}
@@ -146,20 +145,6 @@ func sortOut(held map[string]int) []*restored {
 	return slices.Collect(maps.Values(all))
 }
 
-// countAgain gives a mount the meter that the server before has counted with, or
-// another one.
-func (s *server) countAgain(m *mounted, before int, dev string) {
-	var err error
-	if before >= 0 {
-		if m.meter, err = meter.Serve(os.NewFile(uintptr(before), "meter")); err == nil {
-			return
-		}
-	}
-	if m.meter, err = meter.New(dev); err != nil {
-		s.log.Printf("nobody can look at the mount on %s: %v", m.dir, err)
-	}
-}
-
 // goOn serves a mount that the server before has left.
 func (s *server) goOn(r *restored, weight uint64) (err error) {
 	defer func() {
@@ -188,16 +173,19 @@ func (s *server) goOn(r *restored, weight uint64) (err error) {
 		return fmt.Errorf("%s: %w", m.dir, err)
 	}
 	fuse := take("fuse")
-	s.countAgain(m, take("meter"), r.state.Dev)
-	config.Meter = m.meter
+	var counted *os.File
+	if fd := take("meter"); fd >= 0 {
+		counted = os.NewFile(uintptr(fd), "meter")
+	}
 	if m.tree, err = s.bases.Restore(r.o, r.held); err != nil {
 		unix.Close(fuse)
-		_ = m.meter.Close()
+		counted.Close()
 		return fmt.Errorf("%s: %w", m.dir, err)
 	}
 	var slot servers.SlotRef
 	_ = json.Unmarshal(r.state.Slot, &slot)
 	s.countIn(m, s.table.TakeAgain(slot), slot)
+	config.Meter = s.measure(m, counted)
 	m.server = fusefs.NewServer(fuse, m.tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
