@@ -13,7 +13,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 # Static binaries: the same file runs in any container and any initramfs.
 export CGO_ENABLED := 0
-BUILD_FLAGS := -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$(VERSION)"
+LDFLAGS     := -s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$(VERSION)
+BUILD_FLAGS := -trimpath -ldflags "$(LDFLAGS)"
+# plyfs begins before the runtime does (cmd/plyfs/entry.go).
+ifeq ($(shell $(GO) env GOARCH),amd64)
+BUILD_FLAGS += -ldflags "github.com/plyfs/plyfs/cmd/plyfs=$(LDFLAGS) -E main.entry"
+endif
 
 # The race detector needs cgo and doesn't see the node table's memfd, so the
 # rooms below run twice: here with -race, and as they are with everything else.
@@ -44,7 +49,10 @@ build: ## static binaries in bin/
 	@mkdir -p bin
 	@if compgen -G 'cmd/plyfs/*.go' >/dev/null; then $(GO) build $(BUILD_FLAGS) -o bin/ ./cmd/...; fi
 
-demo: build ## a union, a copy of this machine that is thrown away, a container with limits: step by step
+# Builds what it shows and nothing else: it is what one tries first.
+demo: ## a union, a copy of this machine that is thrown away, a container with limits: step by step
+	@mkdir -p bin
+	@$(GO) build $(BUILD_FLAGS) -o bin/ ./cmd/plyfs
 	@integration/demo/demo.sh bin/plyfs
 
 cast: build ## the picture of the README: types a session into a real shell; docs/cast.svg
@@ -105,6 +113,9 @@ bench-quick: setup build ## a small version of it, in less than 4 minutes; print
 
 bench-snapshotter: setup build ## the snapshotter beside containerd's overlayfs and fuse-overlayfs'; its table in docs/performance.md
 	@PLYFS_FIGURES=$(CURDIR)/docs/performance.md $(GO) test -count=1 -timeout=30m -run 'TestFigures$$' -v ./integration/containerd
+
+bench-images: setup build ## images beside podman and containerd: load, run, commit
+	@PLYFS_FIGURES=3 $(GO) test -count=1 -timeout=60m -run 'TestImageFigures$$' -v ./integration/containerd
 
 bench-index: ## how long the index file of a million files takes to build and to open
 	@PLYFS_FIGURES=1000000 $(GO) test -count=1 -timeout=20m -run TestIndexFigures -v ./fs/union

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plyfs/plyfs/fs/fail"
+	"github.com/plyfs/plyfs/fs/layer"
 )
 
 // Store keeps containers on disk:
@@ -252,8 +253,12 @@ func (s *Store) Find(ref string) (*Container, error) {
 		return nil, err
 	}
 	var found []*Container
+	var names []string
 	for _, c := range all {
 		st, err := c.stored()
+		if err == nil {
+			names = append(names, st.Name)
+		}
 		if c.ID == ref || err == nil && st.Name == ref {
 			return c, nil
 		}
@@ -267,6 +272,9 @@ func (s *Store) Find(ref string) (*Container, error) {
 	case 0:
 		if err := s.damaged(ref); err != nil {
 			return nil, err
+		}
+		if near := layer.Nearest(ref, names); near != "" {
+			return nil, fmt.Errorf("%w: %s; did you mean %s? plyfs ps -a lists them", ErrNotFound, ref, near)
 		}
 		return nil, fmt.Errorf("%w: %s; plyfs ps -a lists them", ErrNotFound, ref)
 	}

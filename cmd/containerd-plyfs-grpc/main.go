@@ -88,7 +88,7 @@ func run(args []string) error {
 }
 
 // spec are the flags of the daemon and its verbs.
-var spec = cli.Spec{Short: "h", Long: []string{
+var spec = cli.Spec{Short: "h", Plain: true, Long: []string{
 	"address=", "root=", "state=", "config=", "containerd=", "log-level=", "log-format=", "metrics=", "debug=", "help",
 }}
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,15 +56,90 @@ func TestVerbs(t *testing.T) {
 		if err != nil || !strings.Contains(string(page), "SYNOPSIS") {
 			t.Errorf("manual of %s: %v", v.name, err)
 		}
-		if slices.Contains(names, "--format") && v.name != "save" {
-			err := v.run([]string{"--format", "xml"})
-			if v.name == "diff" || v.name == "fsck" || v.name == "checkpoint" || v.name == "inspect" {
-				err = v.run([]string{"--format", "xml", "x"})
-			}
-			if err == nil || !strings.Contains(err.Error(), `unknown format "xml"`) {
-				t.Errorf("%s --format xml: %v", v.name, err)
+	}
+}
+
+// lists are the verbs that print rows, or what is known of something, with the
+// arguments that they need before they look at --format.
+var lists = map[string][]string{
+	"ps": nil, "stats": nil, "top": nil, "trace": {"x"}, "metrics": nil, "images": nil, "history": {"x"}, "tree": {"x"},
+	"doctor": nil, "version": nil, "fsck": {"x"}, "diff": {"x"}, "checkpoint": {"x"}, "inspect": {"x"},
+}
+
+// TestVerbsAlike walks all verbs: -q and --quiet are everywhere, and in the help;
+// --format is alike wherever there is something to list; a flag or a format that
+// isn't there is answered with the one that was meant.
+func TestVerbsAlike(t *testing.T) {
+	for _, v := range verbs() {
+		spec, _ := cli.Ask(v.run)
+		names, valued := spec.Names()
+		if !slices.Contains(names, "-q") || !slices.Contains(names, "--quiet") || valued["-q"] || valued["--quiet"] || !strings.Contains(v.usage, "-q") {
+			t.Errorf("%s has no -q and --quiet, or its help doesn't say so", v.name)
+		}
+		err := v.run([]string{"--quite"})
+		if err == nil || !strings.HasSuffix(err.Error(), "unknown flag --quite; did you mean --quiet?") {
+			t.Errorf("%s --quite: %v", v.name, err)
+		}
+		args, is := lists[v.name]
+		if has := valued["--format"]; has != is && v.name != "save" { // what save writes has no rows
+			t.Errorf("%s has --format: %v, want %v", v.name, has, is)
+		}
+		if !is {
+			continue
+		}
+		for _, f := range []string{"xml", "jsn"} {
+			err := v.run(append([]string{"--format", f}, args...))
+			hint := map[string]string{"jsn": "; did you mean json?"}[f]
+			if err == nil || !strings.HasSuffix(err.Error(), `unknown format "`+f+`": table, json and a template with {{…}} are there`+hint) {
+				t.Errorf("%s --format %s: %v", v.name, f, err)
 			}
 		}
+	}
+}
+
+// TestColours: whatever colours something asks cli.Coloured, which knows NO_COLOR.
+func TestColours(t *testing.T) {
+	files, err := filepath.Glob("../*/*.go")
+	more, err2 := filepath.Glob("../internal/*/*.go")
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	colour, seen := regexp.MustCompile(`(\\x1b|\\033)\[[0-9;]*m`), 0
+	for _, f := range append(files, more...) {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f, "_test.go") || !colour.Match(text) {
+			continue
+		}
+		seen++
+		if !strings.Contains(string(text), "cli.Coloured(") {
+			t.Errorf("%s colours, and doesn't ask cli.Coloured", f)
+		}
+	}
+	if seen == 0 {
+		t.Error("nothing that colours was found")
+	}
+}
+
+// TestQuiet: -q is taken anywhere among the flags, and not from a command's.
+func TestQuiet(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"-q a", "a"}, {"-fq a", "f a"}, {"a --quiet -f", "f a"}, {"-- -q", "-q"}, {"-o q a", "o=q a"},
+	} {
+		flags, rest, err := cli.Spec{Short: "fo:"}.Getopt(strings.Fields(tt.args), nil)
+		var got []string
+		for _, f := range flags {
+			got = append(got, strings.TrimSuffix(f.Name+"="+f.Value, "="))
+		}
+		if got = append(got, rest...); err != nil || strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: %q, %v", tt.args, got, err)
+		}
+	}
+	_, rest, err := cli.Spec{Leading: true}.Getopt([]string{"cmd", "-q"}, nil)
+	if err != nil || len(rest) != 2 {
+		t.Errorf("%q, %v", rest, err)
 	}
 }
 
@@ -75,7 +151,7 @@ func TestComplete(t *testing.T) {
 		"completion ":             "bash fish zsh",
 		"try --ne":                "--net",
 		"run --net h":             "host",
-		"mount -":                 "--debug --help --log -d -f -h -o",
+		"mount -":                 "--debug --help --log --quiet -d -f -h -o -q",
 		"fsck -v ":                "+files",
 		"try ls --":               "+files",
 		"nothing ":                "+files",

@@ -122,7 +122,7 @@ func (v onContainers) read(args []string) (store *container.Store, rest []string
 
 // said prints the reference of a container when all went well.
 func said(ref string, err error) error {
-	if err == nil {
+	if err == nil && !cli.Quiet() {
 		fmt.Println(ref)
 	}
 	return err

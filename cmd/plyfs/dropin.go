@@ -30,7 +30,7 @@ warning. plyfs mount -h and docs/options.md say more.
 // What it doesn't know it ignores with a warning; the last positional argument
 // is the mount point.
 func dropIn(args []string) error {
-	spec := cli.Spec{Short: "o:fdhVs", Long: []string{"debug", "help", "version", "log="}}
+	spec := cli.Spec{Short: "o:fdhVs", Long: []string{"debug", "help", "version", "log="}, Plain: true}
 	flags, rest, err := spec.Getopt(args, ignore)
 	if err != nil {
 		return plainFailure(err)
@@ -86,7 +86,7 @@ func likeFuseOverlayfs(o *layer.Options) (warnings []string) {
 // mountHelper is the calling form of /sbin/mount.fuse3.plyfs (mount(8)) and of
 // libfuse's mount.fuse3: a source word before the mount point.
 func mountHelper(args []string) error {
-	spec := cli.Spec{Short: "o:t:N:sfnvrwdhV", Long: []string{"help", "version"}}
+	spec := cli.Spec{Short: "o:t:N:sfnvrwdhV", Long: []string{"help", "version"}, Plain: true}
 	flags, rest, err := spec.Getopt(args, ignore)
 	if err != nil {
 		return plainFailure(err)

@@ -108,7 +108,7 @@ func fsck(args []string) error {
 		err = cli.PrintJSON(os.Stdout, rep)
 	case cli.IsTemplate(o.format):
 		err = cli.PrintList(os.Stdout, o.format, "", nil, rep.Findings)
-	default:
+	case !cli.Quiet():
 		rep.print()
 	}
 	if err == nil && !rep.OK {

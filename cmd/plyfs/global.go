@@ -14,7 +14,7 @@ var globals = map[string]string{"root": "PLYFS_ROOT", "config": "PLYFS_CONFIG"}
 // globalFlags takes them off a command line. A verb's own --root wins, because
 // it comes later.
 func globalFlags(argv []string) ([]string, error) {
-	spec := cli.Spec{Leading: true, Long: []string{"root=", "config=", "state="}}
+	spec := cli.Spec{Leading: true, Plain: true, Long: []string{"root=", "config=", "state="}}
 	for len(argv) > 1 {
 		n := spec.Takes(argv[1:])
 		if n == 0 {

@@ -42,11 +42,26 @@ func overview() string {
 	return b.String()
 }
 
+// quietUsage is the line of the help for -q where the verb has no meaning of its
+// own for it.
+const quietUsage = "  -q --quiet   only results and errors\n"
+
+// withQuiet is a help text with -q in it.
+func withQuiet(usage string) string {
+	if usage == "" || strings.Contains(usage, "-q") {
+		return usage
+	}
+	if last := usage[strings.LastIndexByte(strings.TrimSuffix(usage, "\n"), '\n')+1:]; !strings.HasPrefix(last, "  ") {
+		usage += "\n"
+	}
+	return usage + quietUsage
+}
+
 // wantsHelp prints the usage text when -h or --help is among the flags.
 func wantsHelp(flags []cli.Flag, usage string) bool {
 	for _, f := range flags {
 		if f.Name == "h" || f.Name == "help" {
-			fmt.Print(usage)
+			fmt.Print(withQuiet(usage))
 			return true
 		}
 	}

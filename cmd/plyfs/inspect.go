@@ -14,6 +14,7 @@ Prints all that is known of containers as a JSON array, or what a template
 (of Go's text/template) takes of it.
 
   -f --format FORMAT  json, or a template
+  -q --quiet          ids only
 `
 
 // inspected is a container as inspect shows it.
@@ -42,6 +43,12 @@ func inspectVerb(args []string) error {
 	}.run(args)
 	if err != nil || all == nil {
 		return err
+	}
+	if cli.Quiet() {
+		for _, i := range all {
+			fmt.Println(i.ID)
+		}
+		return nil
 	}
 	if cli.IsTemplate(format) {
 		return cli.PrintList(os.Stdout, format, "", nil, all)

@@ -73,7 +73,7 @@ type verb struct {
 
 // verbs are in the order of the overview.
 func verbs() []verb {
-	return []verb{
+	all := []verb{
 		{"mount", "mount a union of directories", mountUsage, mount},
 		{"umount", "unmount it and wait until it is gone", umountUsage, umount},
 		{"index", "build the index file of layers that don't change", indexUsage, indexVerb},
@@ -124,6 +124,10 @@ func verbs() []verb {
 		{"version", "print the version", versionUsage, version},
 		{"help", "print the help of a verb", helpUsage, help},
 	}
+	for i := range all {
+		all[i].usage = withQuiet(all[i].usage)
+	}
+	return all
 }
 
 // aliases are the other spellings of verbs.

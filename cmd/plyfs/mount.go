@@ -98,6 +98,9 @@ func (r *request) mount() error {
 
 // tell prints warnings.
 func tell(warnings []string) {
+	if cli.Quiet() {
+		return
+	}
 	for _, w := range warnings {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", program, cli.OneLine(w))
 	}

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/plyfs/plyfs/cmd/internal/images"
@@ -28,14 +33,16 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar: each is one subject of the command
 // line. "exits CODE CMD…" runs a command and wants that exit code;
-// "mounted DIR" wants a mount of plyfs on DIR.
+// "mounted DIR" wants a mount of plyfs on DIR; "registry VAR" has a registry and
+// its address in the variable.
 func TestScripts(t *testing.T) {
 	require.FUSE(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   exits,
-			"mounted": mounted,
+			"exits":    exits,
+			"mounted":  mounted,
+			"registry": serveRegistry,
 		},
 		Condition: func(cond string) (bool, error) {
 			return cond == "root" && os.Geteuid() == 0, nil
@@ -103,6 +110,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+func serveRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: registry VARIABLE")
+	}
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
 }
 
 func mounted(ts *testscript.TestScript, neg bool, args []string) {

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -31,11 +30,14 @@ func (s *step) String() string {
 	return fmt.Sprintf("%s %d %d %d %s", s.tmp, s.ino, s.size, s.mtime, s.path)
 }
 
-var tmpForm = regexp.MustCompile(`^\.plyfs-[0-9a-f]{12}$`)
+func isTmp(name string) bool {
+	digits, ok := strings.CutPrefix(name, ".plyfs-")
+	return ok && len(digits) == 12 && strings.Trim(digits, "0123456789abcdef") == ""
+}
 
 func parseStep(text string) (s step, ok bool) {
 	f := strings.SplitN(text, " ", 5)
-	if len(f) != 5 || !tmpForm.MatchString(f[0]) || !path.IsAbs(f[4]) || path.Clean(f[4]) != f[4] || f[4] == "/" {
+	if len(f) != 5 || !isTmp(f[0]) || !path.IsAbs(f[4]) || path.Clean(f[4]) != f[4] || f[4] == "/" {
 		return s, false
 	}
 	var e1, e2, e3 error

@@ -10,12 +10,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -53,7 +55,9 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
-	r, err := run(c, func(line string) { fmt.Fprintln(os.Stderr, line) })
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	r, err := run(ctx, c, func(line string) { fmt.Fprintln(os.Stderr, line) })
 	if err != nil {
 		fail(err)
 	}
@@ -148,24 +152,25 @@ func parse(args []string) (*config, error) {
 	return c, nil
 }
 
-// run makes the layers, measures everything and tidies up.
-func run(c *config, progress func(string)) (*results, error) {
+// run makes the layers, measures everything and tidies up, also when it is told
+// to stop.
+func run(ctx context.Context, c *config, progress func(string)) (*results, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("run it as root: it mounts the kernel's overlayfs and drops caches")
 	}
-	dir, err := os.MkdirTemp("/var/tmp", "plyfs-bench-")
+	top, err := os.MkdirTemp("/var/tmp", "plyfs-bench-")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := os.Chmod(dir, 0o755); err != nil {
+	defer func() { _ = os.RemoveAll(top) }()
+	if err := os.Chmod(top, 0o755); err != nil {
 		return nil, err
 	}
-	unmount, err := freshDisk(dir)
+	unmount, err := freshDisk(top)
 	if err != nil {
 		return nil, err
 	}
-	dir = filepath.Join(dir, "disk")
+	dir := filepath.Join(top, "disk")
 	defer func() {
 		_ = unix.Unmount(filepath.Join(dir, "mnt"), unix.MNT_DETACH) // in case a worker died
 		unmount()
@@ -192,7 +197,7 @@ func run(c *config, progress func(string)) (*results, error) {
 					}
 					progress(fmt.Sprintf("%s: round %d of %d, %s, %s", s.name, round+1, c.rounds, mode, v.Name))
 					id := fmt.Sprintf("%s-%d-%s-%d", s.name, round, mode, i)
-					if err := r.measure(job{Dir: dir, Scene: s.name, ID: id, Lowers: f.lowers, Variant: v, Size: c.size}, round, mode); err != nil {
+					if err := r.measure(ctx, job{Dir: dir, Scene: s.name, ID: id, Lowers: f.lowers, Variant: v, Size: c.size}, round, mode); err != nil {
 						return nil, fmt.Errorf("%s, %s, %s: %w", s.name, v.Name, mode, err)
 					}
 				}
@@ -203,7 +208,7 @@ func run(c *config, progress func(string)) (*results, error) {
 }
 
 // measure runs one worker process. What it starts inherits its CPU.
-func (r *results) measure(j job, round int, mode string) error {
+func (r *results) measure(ctx context.Context, j job, round int, mode string) error {
 	text, err := json.Marshal(j)
 	if err != nil {
 		return err
@@ -222,9 +227,13 @@ func (r *results) measure(j job, round int, mode string) error {
 	if mode == "pinned" {
 		args = append([]string{"taskset", "-c", "0"}, args...)
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // see leave
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return err
 	}

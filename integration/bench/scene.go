@@ -37,6 +37,7 @@ func init() {
 		{name: "data", native: true, big: true, make: makeData, run: runData},
 		{name: "create", native: true, make: makeCreate, run: runCreate},
 		{name: "change", make: makeChange, run: runChange},
+		{name: "beside", big: true, make: makeBeside, run: runBeside},
 		{name: "metacopy", options: "metacopy=on", make: makeMetacopy, run: runMetacopy},
 	}
 }

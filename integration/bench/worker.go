@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,6 +71,7 @@ func worker(text string) error {
 		return err
 	}
 	b.mnt = filepath.Join(b.Dir, "mnt")
+	go leave(b.mnt)
 	for _, s := range scenes {
 		if s.name != b.Scene {
 			continue
@@ -95,6 +97,16 @@ func worker(text string) error {
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(b.report)
+}
+
+// leave unmounts when the worker is told to stop: the server lives in the mount
+// namespace that the mount is in, and keeps that, and so itself, alive.
+func leave(mnt string) {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, os.Interrupt, unix.SIGTERM)
+	<-told
+	_ = unix.Unmount(mnt, unix.MNT_DETACH) // there may be none yet
+	os.Exit(1)
 }
 
 // mount makes an upper directory of this run's own and mounts on it. It stays

@@ -31,7 +31,6 @@ for tool in bubblewrap podman plyfs; do
 		sed "s/^/$row $tool: /" log >&2
 	done
 done
-# podman leaves a process that keeps its namespaces, and files of ids that are not ours.
-podman rm -af -t 0 >&2
+# podman leaves a process that keeps its namespaces.
 podman system migrate >&2
 exit 0

@@ -39,7 +39,7 @@ cat >containers.conf <<'EOF'
 `+containersConf+`EOF
 echo '{"default": [{"type": "insecureAcceptAnything"}]}' >.config/containers/policy.json
 export CONTAINERS_CONF=$HOME/containers.conf BUILDAH_ISOLATION=chroot
-trap 'podman rm -af -t 0 >/dev/null; podman rmi -af >/dev/null; podman system migrate' EXIT
+trap 'podman system migrate' EXIT
 `)
 }
 

@@ -43,7 +43,22 @@ func TestLimits(t *testing.T) {
 			at() { echo /sys/fs/cgroup/$1$(awk -F: -v c=$1 '$2 == c {print $3}' /proc/$pid/cgroup)/$2; }
 			cat $(at cpu cpu.cfs_quota_us) $(at cpu cpu.shares) $(at cpuset cpuset.cpus); $BIN rm -f v >/dev/null`, "50000\n512\n0")
 	}
-	p.prints(t, `find /sys/fs/cgroup -name 'plyfs-[0-9a-f]*' | head -3`, "")
+	if v1("blkio") {
+		// A kernel has the weight of BFQ, that of CFQ (before 5.0), or none, which is told.
+		p.prints(t, `$RUND --name w --blkio-weight 300 sleep 100 >/dev/null 2>$HOME/said
+			pid=$($BIN inspect -f '{{.State.Init.PID}}' w)
+			cd /sys/fs/cgroup/blkio$(awk -F: '$2 == "blkio" {print $3}' /proc/$pid/cgroup)
+			if [[ -e blkio.bfq.weight || -e blkio.weight ]]; then
+				cat blkio.bfq.weight 2>/dev/null || cat blkio.weight; cat $HOME/said
+			else
+				sed -n 's/.*blkio-weight.*/300/p' $HOME/said
+			fi
+			cd /; $BIN rm -f w >/dev/null`, "300")
+	}
+	// Its groups go with it; those of other people's containers are theirs.
+	p.sh(t, `id=$($RUND --name g -m 64m --pids-limit 20 sleep 100)
+		[[ -n $(find /sys/fs/cgroup -name "plyfs-$id*" 2>/dev/null) ]]
+		$BIN rm -f g >/dev/null; [[ -z $(find /sys/fs/cgroup -name "plyfs-$id*" 2>/dev/null) ]]`)
 }
 
 // TestServerIsElsewhere: the payload's limits are not those of its root's

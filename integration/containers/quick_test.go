@@ -21,6 +21,10 @@ func TestQuick(t *testing.T) {
 				diff $HOME/program $HOME/quick || { echo "$what: differs"; exit 1; }
 				grep -q '^NoNewPrivs' $HOME/quick || { cat $HOME/quick; exit 1; }
 			}
+			slack=$(cat /proc/self/timerslack_ns) # that of plyfs is another, see cmd/plyfs/entry.go
+			[[ $($RUN cat /proc/self/timerslack_ns) = $slack && $($RUN --init cat /proc/self/timerslack_ns) = $slack ]]
+			$RUND --name slack cat /proc/self/timerslack_ns >/dev/null; $BIN wait slack >/dev/null
+			[[ $($BIN logs slack) = $slack ]]; $BIN rm slack >/dev/null
 			both plain
 			both flags --read-only -w /tmp -e A=b -e HOME=/x --cap-drop ALL --cap-add chown --ulimit nofile=70:90 --ulimit core=0
 			both open --security-opt seccomp=unconfined --security-opt systempaths=unconfined

@@ -26,7 +26,9 @@ for arch in amd64 arm64; do
 	name=plyfs-$version-linux-$arch
 	top=$work/$name
 	mkdir -p "$top/man" "$top/systemd"
-	GOARCH=$arch go build -trimpath -ldflags "-s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$version" -o "$top/" ./cmd/plyfs ./cmd/plyfs-image ./cmd/containerd-plyfs-grpc
+	flags="-s -w -X github.com/plyfs/plyfs/cmd/internal/cli.Version=$version" entry=
+	[[ $arch != amd64 ]] || entry="-E main.entry"
+	GOARCH=$arch go build -trimpath -ldflags "$flags" -ldflags "github.com/plyfs/plyfs/cmd/plyfs=$flags $entry" -o "$top/" ./cmd/plyfs ./cmd/plyfs-image ./cmd/containerd-plyfs-grpc
 	cp README.md CHANGELOG.md LICENSE "$top/"
 	cp plugin/deploy/systemd/* "$top/systemd/"
 	"$work/native" man "$top/man"

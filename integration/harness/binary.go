@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -85,7 +86,11 @@ func build(to string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("go", append([]string{"build", "-o", to}, args...)...)
+	flags := []string{"build", "-o", to}
+	if runtime.GOARCH == "amd64" { // what is shipped has an entry of its own
+		flags = append(flags, "-ldflags=github.com/plyfs/plyfs/cmd/plyfs=-E main.entry")
+	}
+	cmd := exec.Command("go", append(flags, args...)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -22,7 +22,7 @@ func TestProcesses(t *testing.T) {
 	stack, mnt := u.NewStack(t, 1)
 	m := newMixed(t, u, 64, stack.Lower[0])
 	s := serve(t, u, harness.Binary(t), "", stack, mnt)
-	m.run(t, mnt, time.Second)
+	m.run(t, mnt, 500*time.Millisecond)
 	s.alive()
 }
 

@@ -42,7 +42,7 @@ type server struct {
 func serve(t *testing.T, u *harness.User, binary, before string, stack harness.Stack, mnt string, env ...string) *server {
 	t.Helper()
 	s := &server{t: t, mnt: mnt}
-	s.cmd = u.Command(t, "bash", "-euc", before+"\nexec "+binary+" mount -f -o "+stack.Options()+" "+mnt)
+	s.cmd = patient(u.Command(t, "bash", "-euc", before+"\nexec "+binary+" mount -f -o "+stack.Options()+" "+mnt))
 	s.cmd.Env = append(s.cmd.Env, env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.words, &s.words
 	if err := s.cmd.Start(); err != nil {
@@ -71,6 +71,13 @@ func serve(t *testing.T, u *harness.User, binary, before string, stack harness.S
 		}
 	}
 	return s
+}
+
+// patient is a command without the time limit of tests: a soak takes longer.
+func patient(c *exec.Cmd) *exec.Cmd {
+	cmd := exec.Command(c.Path, c.Args[1:]...)
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = c.Dir, c.Env, c.SysProcAttr
+	return cmd
 }
 
 func mounted(mnt string) bool {
@@ -127,7 +134,7 @@ func (m *mixed) run(t *testing.T, mnt string, length time.Duration) {
 	}
 	all := make([]*process, m.count)
 	for i := range all {
-		p := &process{cmd: m.u.Command(t, m.prog, "-for", length.String(), "-seed", strconv.Itoa(i+1), "-slow", "1h", filepath.Join(mnt, fmt.Sprint("w", i)))}
+		p := &process{cmd: patient(m.u.Command(t, m.prog, "-for", length.String(), "-seed", strconv.Itoa(i+1), "-slow", "1h", filepath.Join(mnt, fmt.Sprint("w", i))))}
 		p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 		if err := p.cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -49,7 +49,7 @@ func each(t *testing.T, script string) {
 func TestServers(t *testing.T) {
 	each(t, `
 mkdir l u w m m2; touch l/{a,b,c}
-plyfs mount -o lowerdir=l,upperdir=u,workdir=w m
+PLYFS_HANG=600 plyfs mount -o lowerdir=l,upperdir=u,workdir=w m
 trap '$BIN umount m' EXIT
 server() { pgrep -P $(pgrep -n -f "^plyfs-keeper .* m\$"); }
 removed() { plyfs metrics | sed -n 's/^plyfs_fuse_requests_total{mount=".*\/m",op="unlink"} //p'; }
@@ -66,7 +66,7 @@ rm UNLINK /b = ok
 rm UNLINK /c = ok"
 kill -STOP $(server)
 trap 'kill -CONT $(server); $BIN umount m' EXIT
-timeout 30 $BIN stats --no-stream m/ | has "^$H/m "
+timeout 300 $BIN stats --no-stream m/ | has "^$H/m "
 kill -CONT $(server)
 plyfs mount -o lowerdir=l,keeper=off m2
 begin n --op lookup --path /absent -n 1 m2/

@@ -20,6 +20,36 @@ type Spec struct {
 	// Leading ends the flags at the first positional argument: the rest is
 	// a command with flags of its own.
 	Leading bool
+	// Plain is a command line of somebody else's form: what all verbs have in
+	// common (see Quiet) isn't there.
+	Plain bool
+}
+
+// quiet is what Quiet gives.
+var quiet bool
+
+// Quiet says that -q or --quiet was given to a verb that has no meaning of its own
+// for it: then it prints results and errors, and no warnings, nor the names of
+// what it has done something to. Verbs that list things have one: names alone.
+func Quiet() bool { return quiet }
+
+// common adds the flags that every verb has; own says that -q is the verb's own.
+func (s Spec) common() (all Spec, own bool) {
+	own = s.Plain || strings.Contains(s.Short, "q") || slices.Contains(s.Long, "quiet")
+	if !own {
+		s.Short += "q"
+		s.Long = append(slices.Clip(s.Long), "quiet")
+	}
+	return s, own
+}
+
+// takeQuiet takes -q away.
+func takeQuiet(flags []Flag) []Flag {
+	return slices.DeleteFunc(flags, func(f Flag) bool {
+		is := f.Name == "q" || f.Name == "quiet"
+		quiet = quiet || is
+		return is
+	})
 }
 
 // Getopt reads flags and positional arguments in any order: -oX and -o X,
@@ -27,6 +57,15 @@ type Spec struct {
 // positional. What the Spec doesn't have is given to unknown, whose error ends
 // it; nil makes every unknown flag an error.
 func (s Spec) Getopt(args []string, unknown func(arg string) error) (flags []Flag, rest []string, err error) {
+	s, own := s.common()
+	flags, rest, err = s.getopt(args, unknown)
+	if !own {
+		flags = takeQuiet(flags)
+	}
+	return flags, rest, err
+}
+
+func (s Spec) getopt(args []string, unknown func(arg string) error) (flags []Flag, rest []string, err error) {
 	if asked != nil {
 		*asked = s
 		return nil, nil, errAsked

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/plyfs/plyfs/fs/layer"
 )
 
 // The values of --format that are words.
@@ -21,7 +23,11 @@ func Form(value string) (string, error) {
 	case value == FormTable, value == FormJSON, strings.Contains(value, "{{"):
 		return value, nil
 	}
-	return "", fmt.Errorf("unknown format %q: table, json and a template with {{…}} are there", value)
+	hint := ""
+	if near := layer.Nearest(value, []string{FormTable, FormJSON}); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	return "", fmt.Errorf("unknown format %q: table, json and a template with {{…}} are there%s", value, hint)
 }
 
 // IsTemplate says whether a form is to be printed by PrintList.

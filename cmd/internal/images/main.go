@@ -44,12 +44,14 @@ func verbs() map[string]verb {
 		"inspect": {false, inspect},
 		"prune":   {true, prune},
 		"system":  {false, system},
-		"df":      {true, df},
-		"check":   {true, check},
-		"repair":  {true, repair},
-		"commit":  {false, commit},
-		"tree":    {true, tree},
-		"explore": {false, exploreVerb},
+
+		"prune-all": {false, pruneAll},
+		"df":        {true, df},
+		"check":     {true, check},
+		"repair":    {true, repair},
+		"commit":    {false, commit},
+		"tree":      {true, tree},
+		"explore":   {false, exploreVerb},
 	}
 }
 

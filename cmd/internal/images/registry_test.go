@@ -34,6 +34,8 @@ type faulty struct {
 	ranges []string // of requests for blobs
 	gets   []string // paths of blobs
 	auth   string   // user:password
+	token  string   // then this is what one gets for them, from /token
+	asked  []string // what tokens were asked for
 }
 
 func newRegistry(t *testing.T) *faulty {
@@ -41,12 +43,25 @@ func newRegistry(t *testing.T) *faulty {
 	f := &faulty{}
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if f.auth != "" {
+		if f.token != "" && r.URL.Path != "/token" {
+			if r.Header.Get("Authorization") != "Bearer "+f.token {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="`+f.URL+`/token",service="test"`)
+				http.Error(w, "who are you?", http.StatusUnauthorized)
+				return
+			}
+		} else if f.auth != "" {
 			if u, p, ok := r.BasicAuth(); !ok || u+":"+p != f.auth {
 				w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 				http.Error(w, "who are you?", http.StatusUnauthorized)
 				return
 			}
+		}
+		if f.token != "" && r.URL.Path == "/token" {
+			f.mu.Lock()
+			f.asked = append(f.asked, r.URL.Query().Get("service")+" "+strings.Join(r.URL.Query()["scope"], " "))
+			f.mu.Unlock()
+			fmt.Fprintf(w, `{"token":%q,"expires_in":300}`, f.token)
+			return
 		}
 		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") {
 			f.mu.Lock()
@@ -54,7 +69,7 @@ func newRegistry(t *testing.T) *faulty {
 			n, answer := f.n, f.blob
 			f.ranges, f.gets = append(f.ranges, r.Header.Get("Range")), append(f.gets, r.URL.Path)
 			f.mu.Unlock()
-			if answer != nil && answer(n, w, r) {
+			if answer != nil && r.Context().Value(whole{}) == nil && answer(n, w, r) {
 				return
 			}
 		}
@@ -320,24 +335,35 @@ func TestPullResumes(t *testing.T) {
 	}
 }
 
+// TestPullAuth: credentials of docker and podman, given with each request or
+// exchanged for a token, as the registry wants it.
 func TestPullAuth(t *testing.T) {
-	f := newRegistry(t)
-	f.auth = "me:secret"
-	home := t.TempDir()
-	cfg := fmt.Sprintf(`{"auths":{%q:{"username":"me","password":"secret"}}}`, f.host)
-	if err := os.WriteFile(filepath.Join(home, "config.json"), []byte(cfg), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("DOCKER_CONFIG", home)
-	f.upload(t, threeLayers(t), "x:1", &ship.Remote{})
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	s := newShipper(t)
-	if _, err := s.Pull(context.Background(), &ship.Remote{}, ref(t, f.host+"/x:1"), ship.ThisPlatform()); err == nil || !strings.Contains(err.Error(), "docker login") {
-		t.Errorf("without credentials: %v", err)
-	}
-	t.Setenv("REGISTRY_AUTH_FILE", filepath.Join(home, "config.json")) // podman's
-	if _, err := s.Pull(context.Background(), &ship.Remote{}, ref(t, f.host+"/x:1"), ship.ThisPlatform()); err != nil {
-		t.Errorf("with credentials of podman: %v", err)
+	for _, token := range []string{"", "a-token"} {
+		t.Run("token "+token, func(t *testing.T) {
+			f := newRegistry(t)
+			f.auth, f.token = "me:secret", token
+			home := t.TempDir()
+			cfg := fmt.Sprintf(`{"auths":{%q:{"username":"me","password":"secret"}}}`, f.host)
+			if err := os.WriteFile(filepath.Join(home, "config.json"), []byte(cfg), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("DOCKER_CONFIG", home)
+			t.Setenv("REGISTRY_AUTH_FILE", "")
+			f.upload(t, threeLayers(t), "x:1", &ship.Remote{})
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			s := newShipper(t)
+			if _, err := s.Pull(context.Background(), &ship.Remote{}, ref(t, f.host+"/x:1"), ship.ThisPlatform()); err == nil || !strings.Contains(err.Error(), "docker login") {
+				t.Errorf("without credentials: %v", err)
+			}
+			t.Setenv("REGISTRY_AUTH_FILE", filepath.Join(home, "config.json")) // podman's
+			if _, err := s.Pull(context.Background(), &ship.Remote{}, ref(t, f.host+"/x:1"), ship.ThisPlatform()); err != nil {
+				t.Errorf("with credentials of podman: %v", err)
+			}
+			asked := strings.Join(f.asked, "\n")
+			if token != "" && (!strings.Contains(asked, "test repository:x:push,pull") || !strings.Contains(asked, "test repository:x:pull")) {
+				t.Errorf("tokens were asked for: %s", asked)
+			}
+		})
 	}
 }
 

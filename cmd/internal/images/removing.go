@@ -2,12 +2,14 @@ package images
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/cmd/internal/imageverbs"
+	"github.com/plyfs/plyfs/container"
 	"github.com/plyfs/plyfs/container/image"
 	"github.com/plyfs/plyfs/container/image/ship"
 )
@@ -27,10 +29,10 @@ func rmi(c *call) error {
 
 func tellRemoved(r *ship.Removed) {
 	for _, n := range r.Untagged {
-		fmt.Println("Untagged: " + n)
+		done("Untagged: " + n)
 	}
 	for _, id := range r.Deleted {
-		fmt.Println("Deleted: " + id)
+		done("Deleted: " + id)
 	}
 	if r.Busy {
 		fmt.Fprintln(os.Stderr, "plyfs: the store is in use: the space is given back by the next plyfs rmi or image prune")
@@ -79,7 +81,7 @@ func prune(c *call) error {
 	}
 	r, err := s.Prune(c.has("a", "all"))
 	tellRemoved(&r)
-	fmt.Println("Space given back: " + humanSize(r.Bytes))
+	done("Space given back: " + humanSize(r.Bytes))
 	return err
 }
 
@@ -100,7 +102,54 @@ func confirm(c *call, what string) error {
 }
 
 func system(c *call) error {
-	return family(c, map[string]string{"df": "df", "prune": "prune", "check": "check"}, imageverbs.Of("system").Usage)
+	return family(c, map[string]string{"df": "df", "prune": "prune-all", "check": "check"}, imageverbs.Of("system").Usage)
+}
+
+// tryLabel is on sandboxes (plyfs try).
+const tryLabel = "plyfs.try"
+
+// pruneAll deletes the containers that have ended, and then what prune deletes.
+// Sandboxes stay: what is in them is somebody's work.
+func pruneAll(c *call) error {
+	if len(c.rest) > 0 {
+		return fmt.Errorf("prune takes no argument; %q was given", c.rest[0])
+	}
+	what := "containers that have ended, and images without a name"
+	if c.has("a", "all") {
+		what = "containers that have ended, and all images that no other container uses"
+	}
+	if err := confirm(c, "This deletes "+what+"."); err != nil {
+		return err
+	}
+	store, err := container.OpenStore(c.root)
+	if err != nil {
+		return err
+	}
+	all, err := store.List()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, ct := range all {
+		st, err := ct.State()
+		if errors.Is(err, container.ErrNotFound) || err == nil && (st.Status != container.Exited || ct.Spec().Labels[tryLabel] != "") {
+			continue
+		}
+		if err == nil {
+			err = ct.Remove(false)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fmt.Println("Removed: " + st.Name)
+	}
+	args := []string{"-f"}
+	if c.has("a", "all") {
+		args = append(args, "-a")
+	}
+	os.Setenv("PLYFS_ROOT", c.root)
+	return errors.Join(append(errs, start("prune", args))...)
 }
 
 type dfLine struct {
@@ -145,4 +194,11 @@ func check(c *call) error {
 		return fmt.Errorf("%d faults; plyfs system check --repair deletes what is damaged, and plyfs pull or load gets it again", n)
 	}
 	return nil
+}
+
+// done says what was done, unless -q was given.
+func done(text string) {
+	if !cli.Quiet() {
+		fmt.Println(text)
+	}
 }

@@ -2,7 +2,13 @@ package images
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +74,81 @@ func TestSettleTwice(t *testing.T) {
 	}
 	layerDirs(t, s, "old")
 }
+
+// TestPullKilledMidway kills a pull while a layer comes, by SIGKILL: nothing is visible, what
+// has come is kept, and the next pull asks for the rest alone.
+func TestPullKilledMidway(t *testing.T) {
+	f := newRegistry(t)
+	f.upload(t, threeLayers(t), "x:1", &ship.Remote{})
+	real := f.Server.Config.Handler
+	const half = 100_000
+	f.blob = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		rec := httptest.NewRecorder()
+		real.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), whole{}, true)))
+		body := rec.Body.Bytes()
+		if len(body) < half { // the configuration
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		_, _ = w.Write(body[:half])
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return true
+	}
+	root := t.TempDir()
+	pull := func() *exec.Cmd {
+		cmd := exec.Command("/proc/self/exe", "pull", "-q", f.host+"/x:1")
+		cmd.Env = append(os.Environ(), "PLYFS_TEST_MAIN=1", "PLYFS_ROOT="+root)
+		return cmd
+	}
+	cmd := pull()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	begun := func() (n int) {
+		names, _ := filepath.Glob(filepath.Join(root, "images/partial/[0-9a-f]*"))
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil && info.Size() == half {
+				n++
+			}
+		}
+		return n
+	}
+	for i := 0; begun() < 3; i++ {
+		if i > 6000 {
+			t.Fatal("three layers don't come")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	s, err := ship.New(root, unpack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothingNew(t, s)
+	if blobs, _ := os.ReadDir(filepath.Join(root, "images/blobs/sha256")); len(blobs) != 2 {
+		t.Errorf("%d blobs are there, and not the manifest and the configuration", len(blobs))
+	}
+	f.mu.Lock()
+	f.blob, f.ranges = nil, nil
+	f.mu.Unlock()
+	if out, err := pull().CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := strings.Join(f.ranges, " "); strings.Count(got, "bytes=100000-") != 3 || len(f.ranges) != 3 {
+		t.Errorf("ranges asked for: %q", f.ranges)
+	}
+	if faults, err := s.Check(false); err != nil || len(faults) > 0 {
+		t.Errorf("%v, %v", faults, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(root, "images/partial/*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// whole marks the request that a test makes of its own registry.
+type whole struct{}
 
 // pullTogether begins pulls of x:1, each with a Shipper of its own.
 func (f *faulty) pullTogether(t *testing.T, root string, n int) *sync.WaitGroup {

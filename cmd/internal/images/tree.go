@@ -34,6 +34,12 @@ func tree(c *call) error {
 	if err != nil {
 		return err
 	}
+	if cli.Quiet() {
+		for i := range layers {
+			fmt.Println(layerName(&layers[i]))
+		}
+		return nil
+	}
 	if c.has("a", "all") {
 		for i := range layers {
 			fmt.Printf("%s  %s\n", layerName(&layers[i]), layers[i].CreatedBy)

@@ -154,9 +154,10 @@ const systemUsage = `usage: plyfs system df [--format table|json|TEMPLATE]
        plyfs system check [--repair]
 
 df says what images take on disk, and how much of that nothing needs; prune
-deletes that (as plyfs image prune does); check reads all blobs and compares
-them with their digests, and with --repair deletes what is damaged, so that the
-next plyfs pull gets it again.
+deletes the containers that have ended, and then what plyfs image prune does
+(sandboxes stay; -a: also images with a name that no container uses; -f doesn't
+ask); check reads all blobs and compares them with their digests, and with
+--repair deletes what is damaged, so that the next plyfs pull gets it again.
 
   --root DIR
 `
@@ -167,6 +168,7 @@ Says for each layer of an image which command made it, how many files it adds,
 changes and deletes, its bytes, and how many bytes of layers below it hides.
 
   -a, --all              also the files: A added, C changed, D deleted
+  -q, --quiet            names of layers only
   --format table|json|TEMPLATE
   --root DIR
 `

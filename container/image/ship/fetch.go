@@ -74,12 +74,16 @@ func (s *Shipper) pullBlob(ctx context.Context, r *Remote, e *endpoint, d ocispe
 	if err != nil {
 		return err
 	}
+	if s.hasBlob(digest, d.Size) {
+		return nil
+	}
 	lock, err := s.Store.Lock("partial/" + filepath.Base(partial) + ".lock") // another pull may be at it
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	if s.hasBlob(digest, d.Size) {
+		_ = os.Remove(partial + ".lock")
 		return nil
 	}
 	f, err := os.OpenFile(partial, os.O_CREATE|os.O_RDWR, 0o600)

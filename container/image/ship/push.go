@@ -108,7 +108,7 @@ func (p *parcel) discard() {
 func (p *parcel) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 	b, ok := p.blobs[h]
 	if !ok {
-		return nil, fmt.Errorf("no layer %s", h)
+		return nil, os.ErrNotExist
 	}
 	return b, nil
 }

@@ -57,7 +57,11 @@ func (w *World) RunCrash(t *rapid.T) {
 
 // crashStep plays an operation on both sides.
 func (s *sequence) crashStep(o Op, fail func() string) {
-	before := s.picture(s.k)
+	before := s.seen
+	if before == nil {
+		before = s.picture(s.k)
+	}
+	s.seen = nil
 	k := s.k.Play(&o)
 	if k.Errno == "EXDEV" && o.Kind == opRename {
 		return
@@ -71,6 +75,7 @@ func (s *sequence) crashStep(o Op, fail func() string) {
 	}
 	r := s.subjectCrashing(&o)
 	if killed := stop(); !killed && !s.p.dead() {
+		s.seen = after
 		s.agree(&o, k, r)
 		return
 	}
@@ -188,7 +193,7 @@ func (s *sequence) torn(o *Op, before, after *treedump.Tree) treedump.Ignore {
 		if n == nil {
 			n = b
 		}
-		mine := n.Path == o.Path || n.Path == o.To
+		mine := n.Path == o.Path || n.Path == o.To || a != nil && (sameFile(before, o.Path, a) || sameFile(after, o.Path, a))
 		switch {
 		case field == "mtime" && (n.Type == unix.S_IFDIR || mine):
 			return true
@@ -203,6 +208,13 @@ func (s *sequence) torn(o *Op, before, after *treedump.Tree) treedump.Ignore {
 		}
 		return false
 	}
+}
+
+// sameFile says that the node is what the path names in the tree, by another name
+// perhaps.
+func sameFile(tree *treedump.Tree, path string, n *treedump.Node) bool {
+	f := tree.Nodes[path]
+	return f != nil && f.Type == unix.S_IFREG && n.Type == unix.S_IFREG && f.Ino == n.Ino
 }
 
 // sameToKernel looks at the upper with the kernel's overlayfs, between two

@@ -38,7 +38,8 @@ type sequence struct {
 	stop   *Difference      // ended early, for this reason
 	crash  bool             // there was a crash: times of directories may be later
 	copies int
-	played []string // with crashes: what was done, which a second run may not draw again
+	seen   *treedump.Tree // with crashes: the kernel's view by now, nil when it wasn't looked at
+	played []string       // with crashes: what was done, which a second run may not draw again
 }
 
 // told is who is told what went wrong: rapid's T or testing's.

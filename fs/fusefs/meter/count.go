@@ -24,56 +24,47 @@ func bucket(d time.Duration) int {
 	return min(max(bits.Len64(uint64(max(d, 0)))-8, 0), Buckets-1)
 }
 
-// Place is where one goroutine counts. Several may have the place Shared.
+// Place is where one goroutine counts. Several may have the place Shared. All
+// additions are atomic: where the line is the goroutine's own they cost as little as
+// any store that others are to see.
 type Place struct {
 	counts *Counts
 	times  *Times // nil in a private meter
-	shared bool
 }
 
 // Place gives a goroutine its place.
 func (m *Meter) Place(i int) Place {
 	i = min(i, Shared)
-	p := Place{counts: &m.counts[i], shared: i == Shared}
+	p := Place{counts: &m.counts[i]}
 	if m.times != nil {
 		p.times = &m.times[i]
 	}
 	return p
 }
 
-// add adds to a word that nobody else writes, unless the place is shared: without
-// a locked instruction.
-func (p *Place) add(word *atomic.Uint64, n uint64) {
-	if p.shared {
-		word.Add(n)
-		return
-	}
-	word.Store(word.Load() + n)
-}
-
 // Request counts one.
-func (p *Place) Request(op uint32) { p.add(&p.counts.N[op%Ops], 1) }
+func (p *Place) Request(op uint32) { p.counts.N[op%Ops].Add(1) }
 
 // Read counts bytes that were read.
-func (p *Place) Read(n int) { p.add(&p.counts.Read, uint64(n)) }
+func (p *Place) Read(n int) { p.counts.Read.Add(uint64(n)) }
 
 // Written counts bytes that were written.
-func (p *Place) Written(n int) { p.add(&p.counts.Written, uint64(n)) }
+func (p *Place) Written(n int) { p.counts.Written.Add(uint64(n)) }
 
 // Answer counts an answer: whether a layer was asked for it.
 func (p *Place) Answer(asked bool) {
 	if asked {
-		p.add(&p.counts.Asked, 1)
+		p.counts.Asked.Add(1)
 	} else {
-		p.add(&p.counts.Known, 1)
+		p.counts.Known.Add(1)
 	}
 }
 
 // Took counts how long a request took.
 func (p *Place) Took(op uint32, d time.Duration) {
 	if p.times != nil {
-		p.add(&p.times.N[op%Ops][bucket(d)], 1)
-		p.add(&p.times.Sum[op%Ops], uint64(max(d, 0)))
+		p.times.N[op%Ops][bucket(d)].Add(1)
+		p.times.Sum[op%Ops].Add(uint64(max(d, 0)))
 	}
 }
 

@@ -16,6 +16,5 @@
 // to time its requests, or to write them down. It ends by itself when a looker
 // dies. A server that nobody looks at loads two words per request.
 //
-// There is no lock. A place is written by one goroutine, or with atomic
-// additions. A slot of the ring has a number that is 0 while it is written.
+// There is no lock. A place is in cache lines that other readers don't write. A slot of the ring has a number that is 0 while it is written.
 package meter

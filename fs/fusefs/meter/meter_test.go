@@ -264,3 +264,41 @@ func TestNothingAllocated(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// BenchmarkCounting is what a READ pays while nobody looks, beside the one
+// addition that it used to pay.
+func BenchmarkCounting(b *testing.B) {
+	m, err := New("0:1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	p := m.Place(0)
+	b.Run("place", func(b *testing.B) {
+		for b.Loop() {
+			p.Request(15)
+			if m.Looked() {
+				b.Fatal("looked at")
+			}
+			p.Read(4096)
+		}
+	})
+	b.Run("one addition", func(b *testing.B) {
+		for b.Loop() {
+			m.counts[0].N[15].Add(1)
+		}
+	})
+	b.Run("watched", func(b *testing.B) {
+		if err := m.Watch(time.Hour); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			p.Request(15)
+			now := Now()
+			if m.Watched(now) {
+				p.Took(15, time.Duration(Now()-now))
+			}
+			p.Read(4096)
+		}
+	})
+}
