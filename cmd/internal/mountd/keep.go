@@ -14,6 +14,7 @@ import (
 
 	"github.com/plyfs/plyfs/cmd/internal/kept"
 	"github.com/plyfs/plyfs/fs/fusefs"
+	"github.com/plyfs/plyfs/fs/fusefs/meter"
 	"github.com/plyfs/plyfs/fs/layer"
 	"github.com/plyfs/plyfs/snapshot/servers"
 )
@@ -35,7 +36,7 @@ func (s *server) keepTree(m *mounted, c *fusefs.Config) (held map[string]int, er
 
 // keep gives the keeper all that another server needs for a mount. A keeper that
 // is gone is no reason not to serve.
-func (s *server) keep(m *mounted, o *layer.Options, held map[string]int, fuse int, c fusefs.Config) {
+func (s *server) keep(m *mounted, o *layer.Options, held map[string]int, fuse int, config *fusefs.Config) {
 	dev := fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))
 	state := kept.State{Options: []byte(o.String()), Dir: []byte(m.dir), Dev: dev, Session: m.server.Session()}
 	var err error
@@ -43,9 +44,9 @@ func (s *server) keep(m *mounted, o *layer.Options, held map[string]int, fuse in
 		var f *os.File
 		if f, err = state.Write(); err == nil {
 			defer f.Close()
-			held["state"], held["fuse"], held["flight"] = int(f.Fd()), fuse, c.Flight.FD()
-			if c.Meter != nil {
-				held["meter"] = c.Meter.FD()
+			held["state"], held["fuse"], held["flight"] = int(f.Fd()), fuse, config.Flight.FD()
+			if m.meter != nil {
+				held["meter"] = m.meter.FD()
 			}
 		}
 	}
@@ -145,6 +146,20 @@ func sortOut(held map[string]int) []*restored {
 	return slices.Collect(maps.Values(all))
 }
 
+// countAgain gives a mount the meter that the server before has counted with, or
+// another one.
+func (s *server) countAgain(m *mounted, before int, dev string) {
+	var err error
+	if before >= 0 {
+		if m.meter, err = meter.Serve(os.NewFile(uintptr(before), "meter")); err == nil {
+			return
+		}
+	}
+	if m.meter, err = meter.New(dev); err != nil {
+		s.log.Printf("nobody can look at the mount on %s: %v", m.dir, err)
+	}
+}
+
 // goOn serves a mount that the server before has left.
 func (s *server) goOn(r *restored, weight uint64) (err error) {
 	defer func() {
@@ -173,19 +188,16 @@ func (s *server) goOn(r *restored, weight uint64) (err error) {
 		return fmt.Errorf("%s: %w", m.dir, err)
 	}
 	fuse := take("fuse")
-	var counted *os.File
-	if fd := take("meter"); fd >= 0 {
-		counted = os.NewFile(uintptr(fd), "meter")
-	}
+	s.countAgain(m, take("meter"), r.state.Dev)
+	config.Meter = m.meter
 	if m.tree, err = s.bases.Restore(r.o, r.held); err != nil {
 		unix.Close(fuse)
-		counted.Close()
+		_ = m.meter.Close()
 		return fmt.Errorf("%s: %w", m.dir, err)
 	}
 	var slot servers.SlotRef
 	_ = json.Unmarshal(r.state.Slot, &slot)
 	s.countIn(m, s.table.TakeAgain(slot), slot)
-	config.Meter = s.measure(m, counted)
 	m.server = fusefs.NewServer(fuse, m.tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()

@@ -3,7 +3,6 @@ package mountd
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -22,8 +21,8 @@ type mounted struct {
 	tree   *union.FS
 	slot   servers.SlotRef
 	server *fusefs.Server
-	meter  *meter.Meter // nil: there was no memory
 	prefix string       // of what the keeper has of it; "" when that is nothing
+	meter  *meter.Meter // nil: there was no memory
 
 	// use is held by whoever asks the tree something beside FUSE requests, so
 	// that it isn't closed meanwhile.
@@ -73,7 +72,10 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 		return nil, errors.Join(err, s.closeTree(m))
 	}
 	m.dev = mountDev(dir)
-	config.Meter = s.measure(m, nil)
+	if m.meter, err = meter.New(fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))); err != nil {
+		s.log.Printf("nobody can look at the mount on %s: %v", dir, err)
+	}
+	config.Meter = m.meter
 	m.server = fusefs.NewServer(fd, m.tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- m.server.Serve() }()
@@ -82,7 +84,7 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 		return nil, errors.Join(err, <-ended, s.closeTree(m))
 	}
 	if held != nil {
-		s.keep(m, o, held, fd, config)
+		s.keep(m, o, held, fd, &config)
 	}
 	s.know(m, ended)
 	return m, nil
@@ -94,22 +96,6 @@ func (s *server) know(m *mounted, ended <-chan error) {
 	s.mounts[m.dir] = m
 	s.mu.Unlock()
 	go s.attend(m, ended)
-}
-
-// measure gives a mount the memory that plyfs stats and trace look at: what the
-// server before has left, where there was one. nil is none.
-func (s *server) measure(m *mounted, left *os.File) *meter.Meter {
-	var err error
-	if left != nil {
-		m.meter, err = meter.Serve(left)
-	}
-	if left == nil || err != nil { // err: it is that of another version
-		m.meter, err = meter.New(fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev)))
-	}
-	if err != nil {
-		s.log.Printf("nobody can look at the mount on %s: %v", m.dir, err)
-	}
-	return m.meter
 }
 
 // count has a mount counted where the daemon reads it.
