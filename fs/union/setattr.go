@@ -291,7 +291,8 @@ func (fs *FS) KillSuidgid(id node.ID) syscall.Errno {
 
 // chmodKill clears suid and sgid of an upper file before a write. The sgid of a
 // file that its group can't execute goes when the writer, if it is known, has
-// another group (setattr_should_drop_sgid). Of supplementary groups a request
+// another group and isn't root of the server's namespace, who is taken to have
+// CAP_FSETID there (setattr_should_drop_sgid). Of supplementary groups a request
 // says nothing; such an sgid has no meaning.
 func (fs *FS) chmodKill(id node.ID, c *Caller) syscall.Errno {
 	var a Attr
@@ -302,7 +303,7 @@ func (fs *FS) chmodKill(id node.ID, c *Caller) syscall.Errno {
 		return fs.quota.around(w.dir.fd, w.name, func() syscall.Errno {
 			_ = sys.RemoveXattr(w.dir.fd, w.name, xattrCaps)
 			mode := a.Mode &^ (unix.S_ISUID | unix.S_ISGID)
-			if c != nil && c.GID != a.GID && a.Mode&unix.S_IFMT == unix.S_IFREG && mode != a.Mode {
+			if c != nil && c.UID != 0 && c.GID != a.GID && a.Mode&unix.S_IFMT == unix.S_IFREG && mode != a.Mode {
 				return fs.changeOwner(w, r, SetMode, &AttrChange{Mode: mode}, &a)
 			}
 			return fs.changeOwner(w, r, KillSuidgid, &AttrChange{}, &a)

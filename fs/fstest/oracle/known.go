@@ -148,4 +148,10 @@ var Knowns = []Known{
 			{Kind: opRename, Path: "sub", To: "newest/sub"},
 		},
 	},
+	{
+		Name: "root of a namespace writes to an sgid file that its group can't execute",
+		Over: Setup{Lower: []Layer{{{Path: "a", Type: unix.S_IFREG, Mode: 0o6740, UID: 2000, GID: 1000, Time: 1e9}}}},
+		Look: true,
+		Ops:  []Op{{Kind: opWrite, Path: "a", Off: 4096, Len: 70000, Tag: 'G'}},
+	},
 }
