@@ -102,9 +102,9 @@ func (c *client) look(names ...string) (all []string) {
 	return all
 }
 
-// sansTime leaves out what a look changes.
+// sansTime leaves out what a look changes, and whether a layer was asked.
 func sansTime(a Attr) Attr {
-	a.Atime = Time{}
+	a.Atime, a.Asked = Time{}, false
 	return a
 }
 
