@@ -150,6 +150,9 @@ func (r *Run) start(e *entry, stdio IO) error {
 	if err := mapping.wait(); err != nil {
 		return err
 	}
+	if f.err != nil {
+		return f.err
+	}
 	if err := r.stageIn.send(message{What: mapped, Filter: f.program}); err != nil {
 		return err
 	}
@@ -194,9 +197,6 @@ func (r *Run) start(e *entry, stdio IO) error {
 		return err
 	}
 	r.warn(warning)
-	if f.err != nil {
-		return f.err
-	}
 	goOn := func() error {
 		err := initSide.send(message{Filter: f.program})
 		if errors.Is(err, unix.EPIPE) {

@@ -59,6 +59,8 @@ type onContainers struct {
 	damaged func(s *container.Store, d *container.DamagedError) error
 	// one says that a single container is wanted.
 	one bool
+	// mounts, if set, says that the words name no container: no store is needed.
+	mounts func(words []string) bool
 }
 
 // run handles every container, also after one that failed: the exit code is
@@ -115,6 +117,9 @@ func (v onContainers) read(args []string) (store *container.Store, rest []string
 		} else if err := v.flag(f); err != nil {
 			return nil, nil, false, fmt.Errorf("%s: %w", dashes(f.Name), err)
 		}
+	}
+	if v.mounts != nil && v.mounts(rest) {
+		return nil, rest, false, nil
 	}
 	store, err = openStore(root)
 	return store, rest, false, err

@@ -146,7 +146,7 @@ func lookAtContainer(c *container.Container) (*subject, error) {
 
 // lookAt finds what a word names: a mount point, or a container.
 func lookAt(root, word string) (*subject, error) {
-	if strings.Contains(word, "/") || word == "." || word == ".." {
+	if isPath(word) {
 		return lookAtMount(word)
 	}
 	store, err := openStore(root)

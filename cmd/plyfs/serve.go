@@ -115,7 +115,6 @@ func serveTree(r *request, h host, tree *union.FS, dir string, out io.Writer, lo
 	mine := mountOn(dir)
 	announce(mine)
 	config.Meter = count(mine, nil, logger)
-	defer config.Meter.Close()
 	server := fusefs.NewServer(fd, tree, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()

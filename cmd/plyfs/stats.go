@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,9 @@ func statsVerb(args []string) error {
 			}
 			return err
 		},
+		mounts: func(words []string) bool {
+			return len(words) > 0 && !slices.ContainsFunc(words, func(w string) bool { return !isPath(w) })
+		},
 	}
 	store, rest, done, err := on.read(args)
 	if err != nil || done {
@@ -101,9 +105,12 @@ func statsVerb(args []string) error {
 	return v.run(once)
 }
 
+// isPath says whether a word can't be the name of a container.
+func isPath(word string) bool { return strings.Contains(word, "/") || word == "." || word == ".." }
+
 // namesMount says whether a word is a mount point and not a container.
 func namesMount(store *container.Store, word string) bool {
-	if strings.Contains(word, "/") || word == "." || word == ".." {
+	if isPath(word) {
 		return true
 	}
 	if _, err := store.Find(word); !errors.Is(err, container.ErrNotFound) {

@@ -24,6 +24,7 @@ func Run(ctx context.Context, src Source) error {
 	if len(st.Layers) == 0 {
 		return fmt.Errorf("%s has no layers", st.Name)
 	}
+	plainly()
 	m := newModel(st, src)
 	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(os.Stdout)).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {

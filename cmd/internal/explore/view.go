@@ -2,12 +2,14 @@ package explore
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/dustin/go-humanize"
 
+	"github.com/plyfs/plyfs/cmd/internal/cli"
 	"github.com/plyfs/plyfs/container/image/look"
 )
 
@@ -20,6 +22,13 @@ const (
 )
 
 var colour = map[byte]string{look.Added: "\x1b[32m", look.Changed: "\x1b[33m", look.Deleted: "\x1b[31m"}
+
+// plainly leaves colours out where they aren't wanted.
+func plainly() {
+	if !cli.Coloured(os.Stdout) {
+		clear(colour)
+	}
+}
 
 // View draws the whole terminal.
 func (m *model) View() tea.View {
