@@ -38,6 +38,7 @@ func TestKilledForeground(t *testing.T) {
 			for ms in 1 2 4 6 8 10 12 14 17 20 25 30 40 60 100; do
 				$BIN run --name v $FLAGS sleep 1000 & pid=$!
 				sleep $(printf 0.%03d $ms); kill -9 $pid; wait $pid 2>/dev/null || true
+				all+=" $(ls $PLYFS_ROOT/containers)"
 				for id in $($BIN ps -aq); do
 					[[ $($BIN ps -a --format '{{.State}}') != running ]]
 					$BIN rm -f $id >/dev/null
@@ -45,7 +46,7 @@ func TestKilledForeground(t *testing.T) {
 			done 2>/dev/null
 			for i in $(seq 50); do pgrep -u $(id -u) -f "plyfs-root $PLYFS_ROOT" >/dev/null || break; sleep 0.1; done
 			no pgrep -u $(id -u) -f "plyfs-root $PLYFS_ROOT" >/dev/null
-			[[ -z $(find /sys/fs/cgroup -name 'plyfs-*') ]]
+			for id in $all; do [[ -z $(find /sys/fs/cgroup -name "plyfs-$id*") ]]; done
 			rm -rf $PLYFS_ROOT/containers/.[0-9a-f]*`)
 	})
 }
@@ -55,7 +56,7 @@ func TestManyAtOnce(t *testing.T) {
 	p := newPerson(t, "subids")
 	p.prints(t, `for k in $(seq 10); do for i in $(seq 20); do $RUN sh -c 'echo x >/f; cat /f' & done; wait; done | sort | uniq -c | tr -s ' '; ls -A $PLYFS_ROOT/containers`, "200 x")
 	root := newPerson(t, "root")
-	root.prints(t, `for i in $(seq 20); do $RUN -m 50m sh -c 'echo x >/f; cat /f' & done | sort | uniq -c | tr -s ' '; wait; ls -A $PLYFS_ROOT/containers; find /sys/fs/cgroup -name 'plyfs-*'`, "20 x")
+	root.prints(t, `for i in $(seq 20); do $RUN --cidfile $HOME/many$i -m 50m sh -c 'echo x >/f; cat /f' & done | sort | uniq -c | tr -s ' '; wait; ls -A $PLYFS_ROOT/containers; for i in $(seq 20); do find /sys/fs/cgroup -name "plyfs-$(cat $HOME/many$i)*"; done; rm $HOME/many*`, "20 x")
 }
 
 // TestTwoAtOnce: commands on one container at the same time leave one outcome.
