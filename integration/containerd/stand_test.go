@@ -237,11 +237,15 @@ func (s *stand) mounted(snapshotter, key, parent string, fn func(dir string)) {
 	s.t.Helper()
 	dir := s.path("view-" + snapshotter)
 	must(s.t, os.MkdirAll(dir, 0o755))
-	// Nothing refers to a view of ctr's: a collection that is under way may take
-	// it at any moment before it is mounted.
+	// Nothing refers to a view of ctr's: a collection may take it at any moment
+	// before it is labelled as a root, also from under the mount.
 	for try := 1; ; try++ {
 		s.ctr("snapshot", "--snapshotter", snapshotter, "view", key, parent)
-		script, err := s.tryCtr("snapshot", "--snapshotter", snapshotter, "mounts", dir, key)
+		script := ""
+		_, err := s.tryCtr("snapshot", "--snapshotter", snapshotter, "label", key, "containerd.io/gc.root=test")
+		if err == nil {
+			script, err = s.tryCtr("snapshot", "--snapshotter", snapshotter, "mounts", dir, key)
+		}
 		var out []byte
 		if err == nil {
 			if out, err = s.command("sh", "-euc", script).CombinedOutput(); err == nil {
@@ -257,9 +261,7 @@ func (s *stand) mounted(snapshotter, key, parent string, fn func(dir string)) {
 		if out, err := s.command("umount", dir).CombinedOutput(); err != nil {
 			s.t.Fatalf("umount: %v\n%s", err, out)
 		}
-		if out, err := s.tryCtr("snapshot", "--snapshotter", snapshotter, "rm", key); err != nil && !strings.Contains(err.Error(), "not found") {
-			s.t.Error(out, err) // containerd may collect what nothing refers to
-		}
+		s.ctr("snapshot", "--snapshotter", snapshotter, "rm", key)
 	}()
 	fn(dir)
 }
