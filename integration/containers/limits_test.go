@@ -19,7 +19,7 @@ func TestLimits(t *testing.T) {
 		$RUND --name m -m 12m sh -c 'dd if=/dev/zero of=/dev/null bs=64M count=1' >/dev/null
 		[[ $($BIN wait m) = 137 && $($BIN inspect -f '{{.State.OOMKilled}}' m) = true ]]
 		$BIN rm m`)
-	p.prints(t, `$RUN --pids-limit 5 sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 0.3 & done 2>&1; wait' 2>&1 | grep -c "can't fork"`, "1")
+	p.prints(t, `$RUN --pids-limit 5 sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 30 & done 2>&1; wait' 2>&1 | grep -c "can't fork"`, "1")
 	// Our own threads are no part of it, and never die of it.
 	p.prints(t, `for n in 1 2 3; do $RUN --pids-limit $n sh -c 'exec echo one' 2>&1; $RUN --init --pids-limit $n sh -c 'exec echo fine' 2>&1; done`, "one\nfine\none\nfine\none\nfine")
 	p.prints(t, `$RUND --name f --pids-limit 2 sh -c 'sleep 1000 & wait' >/dev/null
