@@ -26,7 +26,7 @@ type console struct {
 	signal func(unix.Signal) error // to the payload
 
 	mu      sync.Mutex
-	viewers map[*viewer]bool // protected by mu; nil after the end
+	viewers map[*viewer]bool // whether they still look; protected by mu; nil after the end
 	door    int              // protected by mu; -1 is none
 }
 
@@ -78,13 +78,25 @@ func (c *console) add(p peer, owner bool) error {
 // drop forgets a viewer.
 func (c *console) drop(v *viewer) {
 	c.mu.Lock()
-	known := c.viewers[v]
+	_, known := c.viewers[v]
 	delete(c.viewers, v)
 	c.mu.Unlock()
 	if known {
 		v.out.Close()
 		v.peer.close()
 	}
+}
+
+// lookAway gives a viewer no more output: it has closed its end. Whether it has
+// detached or has gone without a word is for listen to hear: the word may still lie
+// in its socket.
+func (c *console) lookAway(v *viewer) {
+	c.mu.Lock()
+	if _, known := c.viewers[v]; known {
+		c.viewers[v] = false
+	}
+	c.mu.Unlock()
+	v.out.Close()
 }
 
 // listen does what a viewer says until it leaves.
@@ -113,13 +125,15 @@ func (c *console) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.mu.Lock()
 		var all []*viewer
-		for v := range c.viewers {
-			all = append(all, v)
+		for v, looks := range c.viewers {
+			if looks {
+				all = append(all, v)
+			}
 		}
 		c.mu.Unlock()
 		for _, v := range all {
 			if _, err := v.out.Write(p[:n]); err != nil {
-				c.drop(v)
+				c.lookAway(v)
 			}
 		}
 	}
