@@ -46,6 +46,7 @@ func TestDetach(t *testing.T) {
 
 		a := p.sit(t, "attach d")
 		b := p.sit(t, "attach --detach-keys q d")
+		a.Await("/ # ") // drawn anew for the size of this terminal: it is connected
 		a.Type("echo $X$((2+3))\n")
 		a.Await("kept5")
 		b.Await("kept5")
