@@ -160,7 +160,7 @@ func (fs *FS) openLocked(id node.ID, r *node.Rec, n uint16, fd pinned, write boo
 	case fd.fd < 0:
 		return unix.EAGAIN // the last file was closed a moment ago
 	default:
-		fs.firstOpen(r, n, fd.fd, write, o)
+		fs.firstOpen(r, n, fd.fd, o)
 		have.Backing = o.Backing
 	}
 	o.Handle = handleCached
@@ -190,9 +190,9 @@ func (fs *FS) replace(id node.ID, r *node.Rec) syscall.Errno {
 }
 
 // firstOpen decides how a node's files are open until the last of them is closed.
-func (fs *FS) firstOpen(r *node.Rec, n uint16, fd int, write bool, o *Opened) {
+func (fs *FS) firstOpen(r *node.Rec, n uint16, fd int, o *Opened) {
 	*o = Opened{Keep: n > 0 || !fs.passesUpper()}
-	if !fs.passes(n, fd, write) {
+	if !fs.passes(n, fd) {
 		return
 	}
 	back, e := fs.backing.Register(fd)
@@ -216,19 +216,17 @@ func (fs *FS) firstOpen(r *node.Rec, n uint16, fd int, write bool, o *Opened) {
 func (fs *FS) passesUpper() bool { return !fs.quota.active() }
 
 // passes says whether a file is to be given away.
-func (fs *FS) passes(n uint16, fd int, write bool) bool {
+func (fs *FS) passes(n uint16, fd int) bool {
 	if fs.passing.refused.Load() || n == 0 && !fs.passesUpper() || n > 0 && !fs.layers[n].sealed {
 		return false
-	}
-	if n == 0 && !write {
-		return true
 	}
 	var st sys.Stat
 	if sys.StatFD(fd, &st) != 0 {
 		return false
 	}
 	if n == 0 {
-		// Who writes is known with a message only: it decides over setuid.
+		// Who writes is known with a message only: it decides over setuid. Whoever
+		// reads comes first, maybe: all have an inode open in one way.
 		return st.Mode&(unix.S_ISUID|unix.S_ISGID) == 0
 	}
 	return st.Size >= passMin

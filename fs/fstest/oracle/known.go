@@ -154,4 +154,13 @@ var Knowns = []Known{
 		Look: true,
 		Ops:  []Op{{Kind: opWrite, Path: "a", Off: 4096, Len: 70000, Tag: 'G'}},
 	},
+	{
+		Name: "root writes to an suid file that somebody has open for reading",
+		Over: Setup{Lower: []Layer{{file("low")}}, Upper: Layer{suid("up")}},
+		Ops: []Op{
+			{Kind: opOpen, Path: "up", Flags: unix.O_RDONLY},
+			{Kind: opWrite, Path: "up", Len: 100, Tag: 'H'},
+			{Kind: opRead, Path: "up"},
+		},
+	},
 }

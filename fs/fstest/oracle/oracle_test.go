@@ -140,12 +140,21 @@ func TestKnownIndexed(t *testing.T) {
 	}
 }
 
+// TestKnownPassthrough plays it with the files in the kernel's hands.
+func TestKnownPassthrough(t *testing.T) {
+	if nsbox.Enter(t, nsbox.Mounts) {
+		replay(t, RootMode(), passed)
+	}
+}
+
 // TestSequencesPassthrough hands the files to the kernel, in all sequences.
 func TestSequencesPassthrough(t *testing.T) {
 	if nsbox.Enter(t, nsbox.Mounts) {
-		play(t, sequences()/5, RootMode(), func(t testing.TB) Filesystem { return passing{NewPlyfs(t, false)} })
+		play(t, sequences()/5, RootMode(), passed)
 	}
 }
+
+func passed(t testing.TB) Filesystem { return passing{NewPlyfs(t, false)} }
 
 // passing adds io=passthrough to every mount.
 type passing struct{ *Plyfs }
