@@ -29,7 +29,8 @@ type Config struct {
 	// goes on to hold.
 	Session *Session
 	// Meter, when not nil, is where the server counts, and where others see it.
-	// It stays the caller's, who may close it when Serve has returned.
+	// It stays the caller's, who may close it when Serve has returned and the
+	// tree is closed, which counts in it to the end.
 	Meter *meter.Meter
 	// OtherPIDs says that the kernel numbers processes as another namespace
 	// does: that of a container.

@@ -1,6 +1,6 @@
-// Cast types session.txt into a real shell on a real terminal, with the real
-// binary in its PATH, and draws what was shown as an animated SVG: `make cast`.
-// Nothing is made up; only waiting is cut short.
+// Command cast types session.txt into a real shell on a real terminal, with the
+// real binary in its PATH, and draws what was shown as an animated SVG: `make
+// cast`. Nothing is made up; only waiting is cut short.
 package main
 
 import (

@@ -37,7 +37,7 @@ func (s *server) keepTree(m *mounted, c *fusefs.Config) (held map[string]int, er
 // keep gives the keeper all that another server needs for a mount. A keeper that
 // is gone is no reason not to serve.
 func (s *server) keep(m *mounted, o *layer.Options, held map[string]int, fuse int, config *fusefs.Config) {
-	dev := fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))
+	dev := m.device()
 	state := kept.State{Options: []byte(o.String()), Dir: []byte(m.dir), Dev: dev, Session: m.server.Session()}
 	var err error
 	if state.Slot, err = json.Marshal(m.slot); err == nil {
@@ -146,16 +146,16 @@ func sortOut(held map[string]int) []*restored {
 	return slices.Collect(maps.Values(all))
 }
 
-// countAgain gives a mount the meter that the server before has counted with, or
-// another one.
-func (s *server) countAgain(m *mounted, before int, dev string) {
+// meet gives a mount a meter: the one that the server before has counted with, if
+// there was one, or else its own.
+func (s *server) meet(m *mounted, before int) {
 	var err error
 	if before >= 0 {
 		if m.meter, err = meter.Serve(os.NewFile(uintptr(before), "meter")); err == nil {
 			return
 		}
 	}
-	if m.meter, err = meter.New(dev); err != nil {
+	if m.meter, err = meter.New(m.device()); err != nil {
 		s.log.Printf("nobody can look at the mount on %s: %v", m.dir, err)
 	}
 }
@@ -188,7 +188,7 @@ func (s *server) goOn(r *restored, weight uint64) (err error) {
 		return fmt.Errorf("%s: %w", m.dir, err)
 	}
 	fuse := take("fuse")
-	s.countAgain(m, take("meter"), r.state.Dev)
+	s.meet(m, take("meter"))
 	config.Meter = m.meter
 	if m.tree, err = s.bases.Restore(r.o, r.held); err != nil {
 		unix.Close(fuse)

@@ -72,9 +72,7 @@ func (s *server) mount(dir, options string) (*mounted, error) {
 		return nil, errors.Join(err, s.closeTree(m))
 	}
 	m.dev = mountDev(dir)
-	if m.meter, err = meter.New(fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev))); err != nil {
-		s.log.Printf("nobody can look at the mount on %s: %v", dir, err)
-	}
+	s.meet(m, -1)
 	config.Meter = m.meter
 	m.server = fusefs.NewServer(fd, m.tree, config)
 	ended := make(chan error, 1)
@@ -97,6 +95,9 @@ func (s *server) know(m *mounted, ended <-chan error) {
 	s.mu.Unlock()
 	go s.attend(m, ended)
 }
+
+// device is the number of the mount as /proc/self/mountinfo has it.
+func (m *mounted) device() string { return fmt.Sprintf("%d:%d", unix.Major(m.dev), unix.Minor(m.dev)) }
 
 // count has a mount counted where the daemon reads it.
 func (s *server) count(m *mounted) {
