@@ -10,6 +10,8 @@ import (
 
 	"github.com/plyfs/plyfs/fs/fstest/treedump"
 	"golang.org/x/sys/unix"
+
+	"github.com/plyfs/plyfs/integration/harness"
 )
 
 const image = "docker.io/library/five:test"
@@ -30,6 +32,7 @@ func life(s *stand) {
 	s.sameTree(chainID(layers))
 	s.runs()
 	s.container()
+	s.looked()
 	s.daemonDies()
 	s.serverDies()
 	s.remapped()
@@ -131,6 +134,24 @@ func (s *stand) container() {
 		if have[no] {
 			s.t.Errorf("the diff has %s, which didn't change", no)
 		}
+	}
+}
+
+// looked has plyfs stats and trace look at the mount of a container.
+func (s *stand) looked() {
+	s.t.Helper()
+	mount := strings.Fields(s.ctr("snapshot", "--snapshotter", "plyfs", "mounts", "/nowhere", "c1"))
+	if len(mount) < 4 || mount[3][0] != '/' { // mount -t bind SOURCE …
+		s.t.Fatalf("mounts: %q", mount)
+	}
+	script := `[ "$($BIN stats --no-stream -q $DIR/)" = $DIR ]
+		$BIN trace -n 1 --op mkdir --path /seen $DIR/ & trace=$!
+		while kill -0 $trace 2>/dev/null; do mkdir $DIR/seen; rmdir $DIR/seen; sleep 0.05; done
+		wait $trace`
+	cmd := s.command("timeout", "60", "sh", "-euc", script)
+	cmd.Env = append(cmd.Env, "BIN="+harness.Binary(s.t), "DIR="+mount[3])
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), " mkdir MKDIR /seen = ok ") {
+		s.t.Errorf("looking at %s: %v\n%s", mount[3], err, out)
 	}
 }
 
